@@ -1,0 +1,37 @@
+//! Runs a container image in the strictest jail it can live in, and says with evidence whether it works there.
+//!
+//! The house has floors; a module uses only floors below its own (`tests/floors.rs` checks it):
+//!
+//! | floor | modules | what lives there |
+//! | --- | --- | --- |
+//! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] | names parsed and printed |
+//! | 1 formats | [`image`] [`profile`] [`inventory`] [`smoke::plan`] | bytes to own types; no file, process or network access |
+//! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
+//! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`ids`] [`caps`] [`seccomp`] [`landlock`] [`netns`] | one thing each, done and read back |
+//! | 4 jail | [`jail`] | the one ordered recipe |
+//! | 5 evidence | [`smoke`] | what the app did |
+//! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
+//! | 7 doors | [`cli`] | arguments, exit codes, standard output |
+
+pub mod caps;
+pub mod cli;
+pub mod digest;
+pub mod finding;
+pub mod ids;
+pub mod image;
+pub mod inventory;
+pub mod jail;
+pub mod landlock;
+pub mod netns;
+pub mod platform;
+pub mod profile;
+pub mod reference;
+pub mod report;
+pub mod rootfs;
+pub mod seccomp;
+pub mod smoke;
+pub mod source;
+pub mod store;
+pub mod sys;
+pub mod unpack;
+pub mod verdict;

@@ -1,0 +1,3 @@
+//! What the app did: answered, stayed up, ended.
+
+pub mod plan;

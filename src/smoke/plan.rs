@@ -1,0 +1,1 @@
+//! What the app must answer before it is believed to work.
