@@ -1,8 +1,82 @@
-//! The doors: one file a command.
+//! The doors: one file a command. Arguments come in here; results leave on standard output, the rest on standard error.
+
+mod doctor;
+mod inspect;
+mod run;
+mod unpack;
+mod verify;
 
 use std::process::ExitCode;
 
-/// Runs the command line.
+use clap::{Parser, Subcommand};
+
+/// Exit codes of every command but `run`, which gives the app's own.
+pub mod exit {
+    use std::process::ExitCode;
+
+    /// The image passed, or the command did what it was asked.
+    pub const PASS: ExitCode = ExitCode::SUCCESS;
+    /// The image failed.
+    pub fn fail() -> ExitCode {
+        ExitCode::from(1)
+    }
+    /// The arguments or the input were wrong.
+    pub fn usage() -> ExitCode {
+        ExitCode::from(2)
+    }
+    /// This host could not enforce or read back what was asked for.
+    pub fn inconclusive() -> ExitCode {
+        ExitCode::from(3)
+    }
+}
+
+/// Does a container image work with a read-only root, no capabilities, a non-root user, seccomp and Landlock?
+#[derive(Parser)]
+#[command(name = "austere", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run an image in the jail, test that it works there, and judge
+    Verify(verify::Args),
+    /// Run an image in the same jail, for a person
+    Run(run::Args),
+    /// Show an image's configuration, layers and entrypoint
+    Inspect(inspect::Args),
+    /// Write an image's merged root filesystem to a folder
+    Unpack(unpack::Args),
+    /// Show what this host can enforce
+    Doctor(doctor::Args),
+}
+
+/// What cannot be done on this host: the verdict is `inconclusive`, not wrong input.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CannotEnforce(pub String);
+
+/// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
-    ExitCode::from(2)
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked_for = !error.use_stderr();
+            // The terminal may be gone; there is nobody left to tell.
+            let _ = error.print();
+            return if asked_for { exit::PASS } else { exit::usage() };
+        }
+    };
+    let result = match cli.command {
+        Command::Verify(args) => verify::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Unpack(args) => unpack::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("austere: {error:#}");
+        if error.is::<CannotEnforce>() { exit::inconclusive() } else { exit::usage() }
+    })
 }
