@@ -16,7 +16,7 @@ pub struct Credentials {
 const EXECUTE: u32 = 1;
 
 impl Credentials {
-    /// Whether the x bit of the one class that counts is set: owner, else group, else other (path_resolution(7)).
+    /// Whether the x bit of the one class that counts is set: owner, else group, else other (`path_resolution(7)`).
     pub fn may_execute(&self, entry: &Entry) -> bool {
         let shift = if entry.uid == self.uid {
             6

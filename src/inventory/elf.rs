@@ -174,11 +174,11 @@ where
         Ok(parts.into_iter().filter(|part| !part.is_empty()).collect())
     };
     let needed = all(elf::DT_NEEDED)?;
-    let linkage = match (&interpreter, header.e_type(endian)) {
-        (Some(_), _) => Linkage::Dynamic,
-        (None, elf::ET_DYN) if needed.is_empty() => Linkage::StaticPie,
-        (None, elf::ET_DYN) => Linkage::Dynamic,
-        (None, _) => Linkage::Static,
+    let movable = header.e_type(endian) == elf::ET_DYN;
+    let linkage = match interpreter {
+        None if movable && needed.is_empty() => Linkage::StaticPie,
+        None if !movable => Linkage::Static,
+        _ => Linkage::Dynamic,
     };
     Ok(Elf {
         machine: Machine(header.e_machine(endian).0),

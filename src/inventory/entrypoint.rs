@@ -224,16 +224,11 @@ impl Resolver<'_> {
         }
         let Some(loader) = &elf.interpreter else { return };
         self.result.interpreters.push(loader.clone());
-        match self.tree.find(&self.absolute(loader)) {
-            Ok(loader) => {
-                if let Some(finding) = findings::may_not_start(&loader, self.command.credentials) {
-                    self.report(finding);
-                }
-            }
-            Err(_) => {
-                self.result.missing.push(loader.clone());
-                self.report(findings::no_loader(path, loader));
-            }
+        if let Ok(loader) = self.tree.find(&self.absolute(loader)) {
+            self.result.findings.extend(findings::may_not_start(&loader, self.command.credentials));
+        } else {
+            self.result.missing.push(loader.clone());
+            self.report(findings::no_loader(path, loader));
         }
         let libraries = libraries::closure(self.tree, path, elf, self.variable("LD_LIBRARY_PATH").unwrap_or_default());
         for library in libraries.iter().filter(|library| library.path.is_none()) {
@@ -278,5 +273,4 @@ fn is_shell(program: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "entrypoint_tests.rs"]
 mod tests;
