@@ -1,3 +1,4 @@
-//! What is allowed: presets that behave as engines do, and seccomp profiles.
+//! What is allowed inside a jail: presets that behave as engines do, and seccomp profiles.
 
 pub mod preset;
+pub mod seccomp;

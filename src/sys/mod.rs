@@ -14,5 +14,6 @@ pub mod landlock_abi;
 pub mod mount_setattr;
 pub mod move_mount;
 pub mod open_tree;
+pub mod seccomp;
 pub mod signals;
 pub mod waitid;
