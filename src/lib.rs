@@ -4,24 +4,26 @@
 //!
 //! | floor | modules | what lives there |
 //! | --- | --- | --- |
-//! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] | names parsed and printed |
+//! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] [`measure`] | names parsed and printed |
 //! | 1 formats | [`image`] [`profile`] [`inventory`] [`smoke::plan`] | bytes to own types; no file, process or network access |
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
 //! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`ids`] [`caps`] [`seccomp`] [`landlock`] [`netns`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
 //! | 5 evidence | [`smoke`] | what the app did |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
-//! | 7 doors | [`cli`] | arguments, exit codes, standard output |
+//! | 7 doors | [`cli`] [`example`] | arguments, exit codes, standard output |
 
 pub mod caps;
 pub mod cli;
 pub mod digest;
+pub mod example;
 pub mod finding;
 pub mod ids;
 pub mod image;
 pub mod inventory;
 pub mod jail;
 pub mod landlock;
+pub mod measure;
 pub mod netns;
 pub mod platform;
 pub mod profile;
