@@ -11,11 +11,12 @@
 //! | 4 jail | [`jail`] | the one ordered recipe |
 //! | 5 evidence | [`smoke`] | what the app did |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
-//! | 7 doors | [`cli`] | arguments, exit codes, standard output |
+//! | 7 doors | [`cli`] [`example`] | arguments, exit codes, standard output |
 
 pub mod caps;
 pub mod cli;
 pub mod digest;
+pub mod example;
 pub mod finding;
 pub mod ids;
 pub mod image;

@@ -32,6 +32,7 @@ use crate::refusal::Refusal;
 use crate::rootfs;
 use crate::seccomp::{Filter, Witness};
 use crate::sys::clone::{Side, clone};
+use crate::sys::execve::exit_now;
 
 /// Everything a jail is, decided before it is built.
 pub struct Spec {
@@ -117,7 +118,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
             drop((line, reports));
             let refusal = recipe.follow(&watch, &reporter, &streams);
             reporter.refuse(&refusal);
-            sys::execve::exit_now(127)
+            exit_now(127)
         }
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };

@@ -89,6 +89,7 @@ impl<'a> Recipe<'a> {
 
     fn steps(&mut self, parent: &Watch, reporter: &Reporter, streams: &Streams) -> Result<Infallible, Refusal> {
         let spec = self.spec;
+        let wall = self.wall.take();
         parent.bind()?;
         self.forget_inheritance()?;
 
@@ -123,7 +124,7 @@ impl<'a> Recipe<'a> {
         if spec.no_new_privs && spec.applies("no-new-privileges") {
             set_no_new_privs().map_err(|errno| Refusal::host("prctl", "PR_SET_NO_NEW_PRIVS", errno))?;
         }
-        let landlock = self.confine(&assembled)?;
+        let landlock = self.confine(wall, &assembled)?;
         if spec.applies("descriptors") {
             sys::close_range::cloexec_from(3).map_err(|errno| Refusal::host("close_range", "3", errno))?;
         }
@@ -175,12 +176,17 @@ impl<'a> Recipe<'a> {
         }
     }
 
-    fn confine(&mut self, assembled: &rootfs::Assembled) -> Result<Option<landlock::Witness>, Refusal> {
-        let before = landlock::opens(&assembled.outside);
-        if let Some(wall) = self.wall.take() {
-            wall.apply(&assembled.root, &assembled.writable)?;
-        } else if !self.spec.landlock {
+    fn confine(
+        &self,
+        wall: Option<landlock::Wall>,
+        assembled: &rootfs::Assembled,
+    ) -> Result<Option<landlock::Witness>, Refusal> {
+        if !self.spec.landlock {
             return Ok(None);
+        }
+        let before = landlock::opens(&assembled.outside);
+        if let Some(wall) = wall {
+            wall.apply(&assembled.root, &assembled.writable)?;
         }
         let allowed = nix::fcntl::openat(
             assembled.root.as_fd(),
