@@ -1,1 +1,218 @@
-//! To come.
+//! Who the app is: user, group, supplementary groups, and the user namespace that makes it so.
+//!
+//! Two modes so far. *real*: the caller is root over the ids that images use, so ids are what the image says. *single*: a normal user
+//! has one id; austere puts itself into a user namespace that maps 0 to it (so that it may mount, make whiteouts and store file
+//! capabilities), and the jail into one below that maps the app's id to this 0. Everything then belongs to the app, and the store projects the
+//! permission bits so that they mean what they would have meant.
+//!
+//! Source: user_namespaces(7), "Defining user and group ID mappings".
+
+use std::fs;
+use std::io;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+
+use crate::measure::Measure;
+use crate::process::{self, Process};
+use crate::refusal::Refusal;
+
+/// The user and the groups that the app runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary groups besides the primary one.
+    pub groups: Vec<u32>,
+}
+
+/// How ids of the image relate to ids of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They are the same.
+    Real,
+    /// The app has the caller's one id, under the name of its own.
+    Single,
+}
+
+impl Mode {
+    /// The word in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Real => "real",
+            Mode::Single => "single",
+        }
+    }
+
+    /// What clone(2) needs beside the other namespaces.
+    pub fn clone_flags(self) -> libc::c_int {
+        match self {
+            Mode::Real => 0,
+            Mode::Single => libc::CLONE_NEWUSER,
+        }
+    }
+}
+
+/// No user namespace could be made.
+#[derive(Debug, thiserror::Error)]
+#[error("a normal user needs a user namespace, and this host refused one: unshare(CLONE_NEWUSER): {errno}\n  hint: {hint}")]
+pub struct NoUserNamespace {
+    errno: Errno,
+    hint: String,
+}
+
+/// The highest id that ordinary images give to files: `nobody` of 16 bits.
+const HIGHEST_COMMON_ID: u32 = 65_534;
+
+/// Chooses the mode, and puts the process where it can work: call it once, before any thread is started.
+///
+/// # Errors
+///
+/// [`NoUserNamespace`] when the caller is a normal user and may not make one.
+pub fn enter() -> Result<Mode, NoUserNamespace> {
+    if geteuid().is_root() {
+        return Ok(if holds_common_ids("/proc/self/uid_map") && holds_common_ids("/proc/self/gid_map") {
+            Mode::Real
+        } else {
+            Mode::Single
+        });
+    }
+    let (uid, gid) = (geteuid(), nix::unistd::getegid());
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NoUserNamespace { errno, hint: remedy(errno) })?;
+    write_maps(&Identity { uid: 0, gid: 0, groups: Vec::new() }, uid.as_raw(), gid.as_raw())
+        .map_err(|refusal| NoUserNamespace { errno: refusal.errno, hint: remedy(refusal.errno) })?;
+    Ok(Mode::Single)
+}
+
+fn holds_common_ids(map: &str) -> bool {
+    let Ok(text) = fs::read_to_string(map) else { return false };
+    let mut next = 0;
+    let mut rows: Vec<(u32, u32)> = text
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+            Some((numbers.next()?.ok()?, numbers.nth(1)?.ok()?))
+        })
+        .collect();
+    rows.sort_unstable();
+    for (start, count) in rows {
+        if start <= next {
+            next = next.max(start.saturating_add(count));
+        }
+    }
+    next > HIGHEST_COMMON_ID
+}
+
+/// What a user can do about a refused user namespace, by what the host says about itself.
+fn remedy(errno: Errno) -> String {
+    let is = |file: &str, value: &str| fs::read_to_string(file).is_ok_and(|text| text.trim() == value);
+    if is("/proc/sys/user/max_user_namespaces", "0") {
+        return "sudo sysctl -w user.max_user_namespaces=15000".to_owned();
+    }
+    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0".to_owned();
+    }
+    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return "sudo sysctl -w kernel.unprivileged_userns_clone=1".to_owned();
+    }
+    if errno == Errno::ENOSPC {
+        return "sudo sysctl -w user.max_user_namespaces=15000".to_owned();
+    }
+    "run austere as root, or in a container with --security-opt seccomp=unconfined --security-opt systempaths=unconfined".to_owned()
+}
+
+/// In the child of a single-id jail: gives its user namespace the one mapping it can have.
+///
+/// # Errors
+///
+/// user_namespaces(7): EPERM when the outer id is not the caller's own.
+pub fn map(mode: Mode, identity: &Identity) -> Result<(), Refusal> {
+    match mode {
+        Mode::Real => Ok(()),
+        Mode::Single => write_maps(identity, 0, 0),
+    }
+}
+
+fn write_maps(inside: &Identity, outer_uid: u32, outer_gid: u32) -> Result<(), Refusal> {
+    let write = |file: &str, text: String| {
+        fs::write(file, &text).map_err(|error| Refusal::host("write", format!("{file}: {text}"), errno_of(&error)))
+    };
+    write("/proc/self/setgroups", "deny".to_owned())?;
+    write("/proc/self/uid_map", format!("{} {outer_uid} 1", inside.uid))?;
+    write("/proc/self/gid_map", format!("{} {outer_gid} 1", inside.gid))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+/// Becomes the app's user for good.
+///
+/// # Errors
+///
+/// setgroups(2), setresgid(2), setresuid(2): EPERM, or EINVAL for an id that is not mapped here.
+pub fn apply(mode: Mode, identity: &Identity) -> Result<(), Refusal> {
+    let Identity { uid, gid, .. } = *identity;
+    if mode == Mode::Real {
+        let groups = all_groups(identity);
+        let list: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&list).map_err(|errno| Refusal::host("setgroups", format!("{groups:?}"), errno))?;
+    }
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setresgid(group, group, group).map_err(|errno| Refusal::host("setresgid", gid.to_string(), errno))?;
+    setresuid(user, user, user).map_err(|errno| Refusal::host("setresuid", uid.to_string(), errno))
+}
+
+/// Engines put the primary group among the supplementary ones too, so that dropping it gains nothing (CVE-2022-36109).
+fn all_groups(identity: &Identity) -> Vec<u32> {
+    let mut groups = vec![identity.gid];
+    groups.extend(identity.groups.iter().filter(|group| **group != identity.gid));
+    groups
+}
+
+/// Whether the app is who it was to be.
+pub fn read_back(app: &Process, mode: Mode, identity: &Identity) -> Vec<Measure> {
+    let maps = app.id_map("uid_map").and_then(|uids| Ok((uids, app.id_map("gid_map")?)));
+    let (uids, gids) = match maps {
+        Ok(maps) => maps,
+        Err(error) => return vec![Measure::unverified("user", identity.uid.to_string(), format!("id maps: {error}"))],
+    };
+    let status = app.status();
+    let four = |map: &[(u32, u32, u32)], ids: [u32; 4]| -> String {
+        let mut names: Vec<String> =
+            ids.iter().map(|id| process::inside(map, *id).map_or_else(|| format!("{id}?"), |id| id.to_string())).collect();
+        names.dedup();
+        names.join(" ")
+    };
+    let user = four(&uids, [status.ruid, status.euid, status.suid, status.fuid]);
+    let group = four(&gids, [status.rgid, status.egid, status.sgid, status.fgid]);
+    vec![
+        Measure::compared("user", identity.uid.to_string(), user),
+        Measure::compared("group", identity.gid.to_string(), group),
+        groups_measure(mode, identity, &gids, &status.groups),
+    ]
+}
+
+fn groups_measure(mode: Mode, identity: &Identity, map: &[(u32, u32, u32)], seen: &[u32]) -> Measure {
+    let words = |groups: &[u32]| {
+        let mut groups = groups.to_vec();
+        groups.sort_unstable();
+        groups.dedup();
+        groups.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let asked = words(&all_groups(identity));
+    let inside: Vec<u32> = seen.iter().filter_map(|id| process::inside(map, *id)).collect();
+    let foreign = seen.len() - inside.len();
+    if mode == Mode::Single && (foreign > 0 || !identity.groups.is_empty()) {
+        let why = "one id cannot carry or drop supplementary groups; no file in the jail belongs to them";
+        let read_back = Some(format!("{} and {foreign} of the host's", words(&inside)));
+        return Measure { read_back, ..Measure::unavailable("groups", asked, why).optional() };
+    }
+    // The primary group counts whether or not it is listed.
+    let mut inside = inside;
+    inside.push(identity.gid);
+    Measure::compared("groups", asked, words(&inside))
+}

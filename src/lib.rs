@@ -4,18 +4,19 @@
 //!
 //! | floor | modules | what lives there |
 //! | --- | --- | --- |
-//! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] | names parsed and printed |
+//! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] [`measure`] [`refusal`] | names parsed and printed |
 //! | 1 formats | [`image`] [`profile`] [`inventory`] [`smoke::plan`] | bytes to own types; no file, process or network access |
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
-//! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`seccomp`] [`landlock`] [`netns`] [`host`] | one thing each, done and read back |
+//! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`seccomp`] [`landlock`] [`netns`] [`limits`] [`process`] [`host`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
 //! | 5 evidence | [`smoke`] | what the app did |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
-//! | 7 doors | [`cli`] | arguments, exit codes, standard output |
+//! | 7 doors | [`cli`] [`example`] | arguments, exit codes, standard output |
 
 pub mod caps;
 pub mod cli;
 pub mod digest;
+pub mod example;
 pub mod finding;
 pub mod host;
 pub mod ids;
@@ -24,10 +25,14 @@ pub mod inventory;
 pub mod jail;
 pub mod landlock;
 pub mod layers;
+pub mod limits;
+pub mod measure;
 pub mod netns;
 pub mod platform;
+pub mod process;
 pub mod profile;
 pub mod reference;
+pub mod refusal;
 pub mod report;
 pub mod rootfs;
 pub mod seccomp;

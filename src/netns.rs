@@ -3,9 +3,19 @@
 //! The app's network namespace has `lo` and nothing else. `lo` carries a second address, which stands for the host name, so
 //! that an app which listens on 127.0.0.1 only is found out as it would be behind a published port.
 
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use crate::ids;
+use crate::measure::Measure;
+use crate::process::Process;
+use crate::refusal::Refusal;
+use crate::sys;
 
 /// The room's own address. Docker gives its first container this one.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
@@ -42,6 +52,59 @@ impl Room {
         match &self.namespace {
             Some(namespace) => Ok(nix::sched::setns(namespace.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET)?),
             None => Ok(()),
+        }
+    }
+}
+
+/// In the child: brings `lo` up with both addresses, and sets the sysctls that engines set in a network of a container's own.
+///
+/// They are written through the host's /proc, before the root changes: these files follow the writer's network namespace.
+///
+/// # Errors
+///
+/// EPERM without `CAP_NET_ADMIN` over the namespace; EROFS where an outer container made /proc/sys read-only.
+pub fn apply(mode: ids::Mode, identity: &ids::Identity, unprivileged_port_start: u16) -> Result<(), Refusal> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(|errno| Refusal::host("socket", "AF_INET", errno))?;
+    sys::ifreq::up(socket.as_fd(), b"lo").map_err(|errno| Refusal::host("ioctl", "SIOCSIFFLAGS, lo up", errno))?;
+    sys::ifreq::set_address(socket.as_fd(), b"lo:1", ADDRESS)
+        .map_err(|errno| Refusal::host("ioctl", format!("SIOCSIFADDR, lo:1 {ADDRESS}"), errno))?;
+    let pingers = match mode {
+        ids::Mode::Real => "0 2147483647".to_owned(),
+        // Both ends must be mapped.
+        ids::Mode::Single => format!("{0} {0}", identity.gid),
+    };
+    let write = |name: &str, value: &str| {
+        fs::write(format!("/proc/sys/net/ipv4/{name}"), value).map_err(|error| {
+            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+            Refusal::host("write", format!("/proc/sys/net/ipv4/{name}: {value}"), errno)
+        })
+    };
+    write("ip_unprivileged_port_start", &unprivileged_port_start.to_string())?;
+    write("ping_group_range", &pingers)
+}
+
+/// `net.ipv4.ip_unprivileged_port_start` of the calling process's network.
+pub fn port_start() -> Option<u16> {
+    fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?.trim().parse().ok()
+}
+
+/// Whether the app's network is a closed one of its own.
+pub fn read_back(app: &Process, ours: &Process) -> Measure {
+    let asked = "a network of its own with lo only";
+    let seen = app.namespace("net").and_then(|theirs| Ok((theirs, ours.namespace("net")?, app.interfaces()?)));
+    match seen {
+        Err(error) => Measure::unverified("network", asked, error.to_string()),
+        Ok((theirs, ours, _)) if theirs == ours => {
+            Measure::judged("network", asked, Err("it is the host's network".to_owned()))
+        }
+        Ok((_, _, interfaces)) => {
+            // A kernel may give every new network an unused tunnel device; without an address and not up, it leads nowhere.
+            let idle = ["gre0", "gretap0", "erspan0", "ip6_vti0", "ip6gre0", "ip6tnl0", "ip_vti0", "sit0", "tunl0"];
+            let others: Vec<&str> =
+                interfaces.iter().map(String::as_str).filter(|name| *name != "lo" && !idle.contains(name)).collect();
+            let result = if others.is_empty() { Ok(asked.to_owned()) } else { Err(format!("it also has {}", others.join(", "))) };
+            Measure::judged("network", asked, result)
         }
     }
 }

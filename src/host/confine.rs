@@ -30,9 +30,9 @@ fn landlock() -> Check {
         Ok(abi) => return Check::new("Landlock", Status::Ok, format!("ABI {abi}")).needed(),
         Err(error) => error,
     };
-    let check = Check::new("Landlock", Status::No, format!("landlock_create_ruleset: {error}")).needed();
-    match error.raw_os_error() {
-        Some(libc::EOPNOTSUPP) => check
+    let check = Check::new("Landlock", Status::No, format!("landlock_create_ruleset: {error:?} ({})", error.desc())).needed();
+    match error {
+        nix::Error::EOPNOTSUPP => check
             .means("it is built into this kernel and was left out at boot: the second wall around the app is missing")
             .remedy("add `landlock` to the list in the kernel's boot parameter lsm="),
         _ => check.means("the second wall around the app is missing; Linux 5.13 has it"),

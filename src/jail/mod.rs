@@ -1,1 +1,167 @@
-//! To come.
+//! A process inside a profile: built in one ordered recipe, read back while it stands at its first instruction, then let go.
+//!
+//! The launcher is a clone of this process, which has one thread at that moment; so it may go on in ordinary Rust. It builds the jail around
+//! itself, waits for the word, installs the filter and execs. The exec stops under ptrace: nothing of the image has run yet, and every measure is
+//! read from `/proc/PID` of the very process that the app will be. Then the tracer leaves, and the app runs untraced.
+
+mod app;
+mod life;
+mod read_back;
+mod recipe;
+mod report;
+mod stdio;
+pub mod subject;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+pub use app::App;
+pub use stdio::Stdio;
+
+use crate::caps;
+use crate::ids;
+use crate::measure::Measure;
+use crate::process::Process;
+use crate::refusal::Refusal;
+use crate::rootfs;
+use crate::seccomp::{Filter, Witness};
+use crate::sys::clone::{Side, clone};
+use crate::sys::execve::exit_now;
+
+/// Everything a jail is, decided before it is built.
+pub struct Spec {
+    /// Who the app is.
+    pub identity: ids::Identity,
+    /// How its ids relate to the host's.
+    pub ids: ids::Mode,
+    /// What it sees of files.
+    pub rootfs: rootfs::Plan,
+    /// The command line.
+    pub argv: Vec<String>,
+    /// The whole environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// The host name.
+    pub hostname: String,
+    /// The capabilities that may ever be had.
+    pub bounding: caps::Set,
+    /// The capabilities the app starts with.
+    pub permitted: caps::Set,
+    /// Set-id files and file capabilities gain nothing.
+    pub no_new_privs: bool,
+    /// The system call filter, and what shows that it is there.
+    pub seccomp: Option<(Filter, Option<Witness>)>,
+    /// Landlock as a second wall, where the kernel has it.
+    pub landlock: bool,
+    /// `net.ipv4.ip_unprivileged_port_start`.
+    pub unprivileged_port_start: u16,
+    /// The signal that asks the app to stop.
+    pub stop_signal: i32,
+    /// Where its standard streams lead.
+    pub stdio: Stdio,
+    /// Measures that are left out although they are asked for, so that a test can see the read-back notice.
+    pub without: Vec<String>,
+}
+
+impl Spec {
+    fn applies(&self, measure: &str) -> bool {
+        !self.without.iter().any(|name| name == measure)
+    }
+}
+
+/// The app did not come to its first instruction.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A step was refused.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// This process could not do its part.
+    #[error("{0}: {1}")]
+    Host(&'static str, #[source] io::Error),
+    /// The launcher ended without a word.
+    #[error("the launcher ended before the app's exec: {0}")]
+    Died(String),
+}
+
+/// A jail whose app is about to run its first instruction.
+pub struct Started {
+    /// The app.
+    pub app: App,
+    /// Every measure, as the kernel says it is.
+    pub measures: Vec<Measure>,
+}
+
+/// Builds the jail and starts the app in it. The calling thread must be the process's only one, and must live as long as the app:
+/// the launcher's death signal is bound to it.
+///
+/// # Errors
+///
+/// [`StartError`]; nothing is left behind.
+pub fn start(spec: &Spec) -> Result<Started, StartError> {
+    let failed = |what| move |error: io::Error| StartError::Host(what, error);
+    let ours = Process::own().map_err(failed("reading /proc/self"))?;
+    let streams = stdio::Streams::new(&spec.stdio, spec).map_err(failed("making pipes for the app"))?;
+    let (watch, line) = life::line().map_err(failed("making a pipe"))?;
+    let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
+    let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;
+    let before = read_back::Before::take(ours).map_err(failed("reading /proc/self"))?;
+
+    let (pid, pidfd) = match clone(recipe.namespaces()).map_err(|errno| {
+        StartError::Refused(Refusal::host("clone", "new mnt, pid, net, ipc, uts and cgroup namespaces", errno))
+    })? {
+        Side::Child => {
+            drop((line, reports));
+            let refusal = recipe.follow(&watch, &reporter, &streams);
+            reporter.refuse(&refusal);
+            exit_now(127)
+        }
+        Side::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop((watch, reporter, recipe));
+    let mut app = App::new(pid, pidfd, line, streams, spec.stdio, spec.stop_signal);
+    let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
+    app.say_go().map_err(failed("writing to the launcher"))?;
+    let stopped = if traced { await_exec(pid).map_err(failed("waiting for the app's exec"))? } else { false };
+    // Whether the exec closed the launcher's end or its death did, the pipe ends here.
+    let report = reports.read().map_err(failed("reading the launcher's report"))?;
+    if let Some(refusal) = report.refusal {
+        app.discard();
+        return Err(StartError::Refused(refusal));
+    }
+    if !stopped && !report.witnessed {
+        let how = app.discard().map_or_else(|| "unknown".to_owned(), |end| end.to_string());
+        return Err(StartError::Died(how));
+    }
+    let (measures, room) = before.compare(spec, pid.as_raw(), &report, app.streams());
+    app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
+    if stopped {
+        ptrace::detach(pid, None).map_err(|errno| StartError::Host("letting the app go", errno.into()))?;
+    }
+    app.started_at(Instant::now());
+    Ok(Started { app, measures })
+}
+
+/// Waits for the stop at the exec; false when the launcher ended instead (it stays there to be waited for).
+fn await_exec(pid: Pid) -> io::Result<bool> {
+    let stops = WaitPidFlag::WSTOPPED;
+    loop {
+        match waitid(Id::Pid(pid), stops | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC)) => {
+                waitid(Id::Pid(pid), stops)?;
+                return Ok(true);
+            }
+            Ok(WaitStatus::Stopped(_, signal) | WaitStatus::PtraceEvent(_, signal, _)) => {
+                waitid(Id::Pid(pid), stops)?;
+                ptrace::cont(pid, signal)?;
+            }
+            Ok(_) => return Ok(false),
+        }
+    }
+}

@@ -1,1 +1,4 @@
-//! To come.
+//! What is allowed inside a jail: presets that behave as engines do, and seccomp profiles.
+
+pub mod preset;
+pub mod seccomp;

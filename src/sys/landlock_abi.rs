@@ -1,20 +1,22 @@
-//! Which Landlock the kernel has; the `landlock` crate keeps that number to itself.
+//! The version of Landlock that the running kernel offers.
 
 #![allow(unsafe_code)]
 
-use std::io;
+use std::ptr;
 
-/// `LANDLOCK_CREATE_RULESET_VERSION` of `<linux/landlock.h>`.
+use nix::errno::Errno;
+
+/// `LANDLOCK_CREATE_RULESET_VERSION` of `linux/landlock.h`.
 const VERSION: libc::c_uint = 1;
 
-/// The highest Landlock ABI this kernel offers.
+/// The Landlock ABI, 1 or more.
 ///
 /// # Errors
 ///
-/// ENOSYS before Linux 5.13 or when it was left out at build time, EOPNOTSUPP when it was left out at boot (`lsm=`).
-pub fn landlock_abi() -> io::Result<i64> {
-    let none = std::ptr::null::<u8>();
-    // SAFETY: with the version flag the kernel wants a null pointer and size 0, reads nothing and makes no ruleset.
-    let rc = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, VERSION) };
-    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(rc) }
+/// landlock_create_ruleset(2): ENOSYS where the kernel has none (before 5.13), EOPNOTSUPP where it is not among the active modules.
+pub fn landlock_abi() -> Result<i32, Errno> {
+    let (attributes, size) = (ptr::null::<libc::c_void>(), 0_usize);
+    // SAFETY: with the VERSION flag the kernel demands a null pointer and size 0, and reads nothing.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, attributes, size, VERSION) };
+    i32::try_from(Errno::result(version)?).map_err(|_| Errno::EOVERFLOW)
 }

@@ -1,8 +1,24 @@
-//! The kernel: system calls that `nix` does not offer. The only place with `unsafe`, one call a file.
+//! System calls that `nix` does not offer, one a file.
+//!
+//! This is the only folder with `unsafe`. Every wrapper takes borrowed descriptors and C strings, allocates nothing (several are called
+//! between clone and exec), and gives the kernel's errno back as it came.
 
+pub mod bounding;
+pub mod capset;
+pub mod clone;
+pub mod close_range;
+pub mod execve;
 pub mod fork;
+pub mod fsmount;
+pub mod ifreq;
 pub mod landlock_abi;
+pub mod mount_setattr;
+pub mod move_mount;
+pub mod open_tree;
 pub mod probe;
 pub mod read_xattr;
+pub mod seccomp;
 pub mod seccomp_action;
+pub mod signals;
+pub mod waitid;
 pub mod write_xattr;

@@ -1,0 +1,174 @@
+//! A started app: waited for by its pidfd, stopped, and never left behind.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::life::Line;
+use super::stdio::{Pumps, Stdio, Streams};
+use super::subject::{End, Output, Stop, Subject};
+use crate::netns::Room;
+use crate::process::Process;
+use crate::sys::waitid::{self, Ended};
+
+/// An app in its jail. Dropping it ends it.
+#[derive(Debug)]
+pub struct App {
+    pid: Pid,
+    pidfd: OwnedFd,
+    line: Line,
+    pumps: Pumps,
+    room: Arc<Room>,
+    started: Instant,
+    stop_signal: i32,
+    end: Option<End>,
+}
+
+impl App {
+    pub(super) fn new(pid: Pid, pidfd: OwnedFd, line: Line, streams: Streams, stdio: Stdio, stop_signal: i32) -> Self {
+        let (pumps, room) = (streams.pump(stdio), Arc::new(Room::host()));
+        App { pid, pidfd, line, pumps, room, started: Instant::now(), stop_signal, end: None }
+    }
+
+    /// The app's pid as this process sees it.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// The descriptor that becomes readable when the app ends.
+    pub fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// Sends a signal to the app alone.
+    ///
+    /// # Errors
+    ///
+    /// kill(2): EINVAL for a number that is no signal.
+    pub fn signal(&mut self, number: i32) -> io::Result<()> {
+        if self.wait_end(Duration::ZERO)?.is_some() {
+            return Ok(());
+        }
+        // Until it is waited for, which only this object does, the pid stays this child's.
+        match Signal::try_from(number) {
+            Ok(signal) => kill(self.pid, signal)?,
+            // A real-time signal, which has no name in `nix`.
+            Err(_) => crate::sys::signals::send(self.pid.as_raw(), number)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn say_go(&mut self) -> io::Result<()> {
+        self.line.say_go()
+    }
+
+    pub(super) fn streams(&self) -> &Pumps {
+        &self.pumps
+    }
+
+    pub(super) fn enter(&mut self, room: Arc<Room>) {
+        self.room = room;
+    }
+
+    pub(super) fn started_at(&mut self, started: Instant) {
+        self.started = started;
+    }
+
+    /// Ends a launcher that did not become an app.
+    pub(super) fn discard(mut self) -> Option<End> {
+        // It is about to exit by itself; its own code tells more than our signal.
+        self.wait_end(Duration::from_millis(200)).ok().flatten()
+    }
+
+    fn reap(&mut self) -> io::Result<Option<End>> {
+        let end = match waitid::try_wait(self.pidfd.as_fd())? {
+            Some(Ended::Exited(code)) => End::Exited(code),
+            Some(Ended::Signaled(number)) => End::Signaled(number),
+            None => return Ok(None),
+        };
+        self.end = Some(end);
+        // PID 1 is gone, and the kernel has ended everything else in its namespace: the pipes run dry.
+        self.pumps.finish();
+        Ok(self.end)
+    }
+
+    fn is_deaf(&self) -> bool {
+        let Ok(process) = Process::open(self.pid.as_raw()) else { return false };
+        let heard = process.status().sigcgt | process.status().sigblk;
+        let Some(bit) = u32::try_from(self.stop_signal - 1).ok().and_then(|bit| 1_u64.checked_shl(bit)) else { return false };
+        self.stop_signal != libc::SIGKILL && heard & bit == 0
+    }
+}
+
+impl Subject for App {
+    fn started(&self) -> Instant {
+        self.started
+    }
+
+    fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.room)
+    }
+
+    fn wait_end(&mut self, timeout: Duration) -> io::Result<Option<End>> {
+        if self.end.is_some() {
+            return Ok(self.end);
+        }
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Rounded up: a wait that is too short by less than a millisecond would spin.
+            let left = PollTimeout::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, left) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return self.reap(),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn stop(&mut self, grace: Duration) -> io::Result<Stop> {
+        let unheard = self.is_deaf();
+        let asked = Instant::now();
+        self.signal(self.stop_signal)?;
+        let mut killed = false;
+        let end = match self.wait_end(grace)? {
+            Some(end) => end,
+            None => {
+                killed = true;
+                self.signal(libc::SIGKILL)?;
+                loop {
+                    if let Some(end) = self.wait_end(Duration::from_secs(60))? {
+                        break end;
+                    }
+                }
+            }
+        };
+        Ok(Stop { end, took: asked.elapsed(), killed, unheard })
+    }
+
+    fn kill(&mut self) {
+        if self.end.is_none() {
+            // ESRCH would mean that it is gone, which is what was wanted.
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = self.wait_end(Duration::from_secs(60));
+        }
+    }
+
+    fn output(&self) -> Output {
+        self.pumps.output()
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

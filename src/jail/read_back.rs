@@ -1,0 +1,159 @@
+//! Every measure, asked of the kernel: `/proc/PID` of the app, compared with what was asked for and with this process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::report::Report;
+use super::stdio::Pumps;
+use super::Spec;
+use crate::measure::Measure;
+use crate::netns::Room;
+use crate::process::{NAMESPACES, Process};
+use crate::{caps, ids, landlock, limits, netns, rootfs};
+
+/// What this process was like right before the clone.
+pub(super) struct Before {
+    ours: Process,
+    limits: BTreeMap<String, Option<u64>>,
+    descriptors: BTreeSet<(u64, u64)>,
+}
+
+impl Before {
+    pub(super) fn take(ours: Process) -> io::Result<Self> {
+        let limits = ours.hard_limits()?;
+        let descriptors = ours.descriptors()?.into_iter().filter(|(number, _)| *number > 2).map(|(_, file)| file).collect();
+        Ok(Before { ours, limits, descriptors })
+    }
+
+    /// All measures, and the room of the app's network.
+    pub(super) fn compare(
+        &self,
+        spec: &Spec,
+        pid: i32,
+        report: &Report,
+        pumps: &Pumps,
+    ) -> (Vec<Measure>, io::Result<Room>) {
+        let app = match Process::open(pid) {
+            Ok(app) => app,
+            Err(error) => return (vec![Measure::unverified("jail", "a process to ask", error.to_string())], Err(error)),
+        };
+        let mut measures = ids::read_back(&app, spec.ids, &spec.identity);
+        measures.push(caps::read_back(&app, spec.bounding, spec.permitted));
+        if spec.no_new_privs {
+            measures.push(no_new_privs(&app));
+        }
+        measures.extend(rootfs::read_back(&app, &spec.rootfs));
+        measures.push(self.namespaces(&app, spec.ids));
+        measures.push(netns::read_back(&app, &self.ours));
+        measures.push(low_ports(spec, report));
+        if let Some((_, witness)) = &spec.seccomp {
+            measures.push(seccomp(&app, witness.as_ref(), report));
+        }
+        if spec.landlock {
+            measures.push(second_wall(spec, report));
+        }
+        measures.push(self.descriptors(&app));
+        measures.push(environment(&app, &spec.env));
+        measures.push(limits::read_back(&app, &self.limits));
+        measures.push(pumps.read_back(&app, spec.ids, &spec.identity));
+        (measures, app.open_namespace("net").map(Room::new))
+    }
+
+    fn namespaces(&self, app: &Process, mode: ids::Mode) -> Measure {
+        let own: Vec<&str> =
+            NAMESPACES.into_iter().filter(|name| *name != "net" && (*name != "user" || mode == ids::Mode::Single)).collect();
+        let asked = own.join(" ");
+        let mut shared = Vec::new();
+        for name in &own {
+            match (app.namespace(name), self.ours.namespace(name)) {
+                (Ok(theirs), Ok(ours)) if theirs == ours => shared.push(*name),
+                (Ok(_), Ok(_)) => {}
+                (Err(error), _) | (_, Err(error)) => return Measure::unverified("namespaces", asked, error.to_string()),
+            }
+        }
+        let first = app.status().nspid.as_ref().and_then(|pids| pids.last()) == Some(&1);
+        let result = match (shared.is_empty(), first) {
+            (true, true) => Ok(asked.clone()),
+            (true, false) => Err("the app is not PID 1 of its pid namespace".to_owned()),
+            (false, _) => Err(format!("shared with the host: {}", shared.join(" "))),
+        };
+        Measure::judged("namespaces", asked, result)
+    }
+
+    /// A descriptor that came through the exec refers to a file that this process had open too.
+    fn descriptors(&self, app: &Process) -> Measure {
+        let asked = "0, 1 and 2 only";
+        match app.descriptors() {
+            Err(error) => Measure::unverified("descriptors", asked, error.to_string()),
+            Ok(open) => {
+                let inherited: Vec<String> = open
+                    .iter()
+                    .filter(|(number, file)| **number > 2 && self.descriptors.contains(file))
+                    .map(|(number, _)| number.to_string())
+                    .collect();
+                let result =
+                    if inherited.is_empty() { Ok(asked.to_owned()) } else { Err(format!("also {}", inherited.join(", "))) };
+                Measure::judged("descriptors", asked, result)
+            }
+        }
+    }
+}
+
+fn no_new_privs(app: &Process) -> Measure {
+    match app.status().nonewprivs {
+        Some(value) => Measure::compared("no-new-privileges", "1", value.to_string()),
+        None => Measure::unverified("no-new-privileges", "1", "this kernel's /proc/PID/status lacks NoNewPrivs (Linux 4.10)"),
+    }
+}
+
+/// The kernel's own word that there is a filter, and the launcher's that it answers as it should.
+fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Report) -> Measure {
+    let asked = "the profile's filter";
+    let result = match (app.status().seccomp, witness, &report.seccomp) {
+        (None, ..) => return Measure::unverified("seccomp", asked, "this kernel's /proc/PID/status lacks Seccomp"),
+        (Some(2), Some(witness), Some(seen)) => witness.judge(seen).map(|()| "filter mode, and it answers as asked".to_owned()),
+        (Some(2), None, _) => {
+            return Measure::unverified("seccomp", asked, "the profile refuses none of the calls that can be tried harmlessly");
+        }
+        (Some(2), _, None) => return Measure::unverified("seccomp", asked, "the launcher could not report from behind the filter"),
+        (Some(mode), ..) => Err(format!("/proc/PID/status says Seccomp: {mode}, not 2 (filter)")),
+    };
+    Measure::judged("seccomp", asked, result)
+}
+
+fn second_wall(spec: &Spec, report: &Report) -> Measure {
+    match landlock::Wall::new() {
+        Ok(wall) if report.witnessed => landlock::read_back(&wall.describe(), report.landlock),
+        Ok(wall) => landlock::read_back(&wall.describe(), None),
+        Err(why) => Measure::unavailable("landlock", spec.landlock.to_string(), why.to_string()).optional(),
+    }
+}
+
+fn low_ports(spec: &Spec, report: &Report) -> Measure {
+    let asked = spec.unprivileged_port_start.to_string();
+    match report.port_start {
+        Some(seen) => Measure::compared("unprivileged-port-start", asked, seen.to_string()).giving(),
+        None => Measure::unverified("unprivileged-port-start", asked, "the launcher could not report it").giving(),
+    }
+}
+
+fn environment(app: &Process, asked: &[String]) -> Measure {
+    let words = format!("{} variables, of the image and of the command line", asked.len());
+    match app.environment() {
+        Err(error) => Measure::unverified("environment", words, error.to_string()),
+        Ok(seen) => {
+            let asked: BTreeSet<&[u8]> = asked.iter().map(String::as_bytes).collect();
+            let foreign: Vec<String> = seen
+                .iter()
+                .filter(|pair| !asked.contains(pair.as_slice()))
+                .map(|pair| String::from_utf8_lossy(pair.split(|b| *b == b'=').next().unwrap_or(pair)).into_owned())
+                .collect();
+            let result = match (foreign.is_empty(), seen.len() == asked.len()) {
+                (true, true) => Ok(words.clone()),
+                (true, false) => Err(format!("{} variables arrived", seen.len())),
+                (false, _) => Err(format!("also {}", foreign.join(" "))),
+            };
+            Measure::judged("environment", words, result)
+        }
+    }
+}

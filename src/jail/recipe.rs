@@ -1,0 +1,215 @@
+//! The one ordered recipe: from a fresh clone to the exec of the app's program.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::prctl::set_no_new_privs;
+use nix::sys::signal::SigSet;
+use nix::sys::stat::{Mode, SFlag, stat, umask};
+use nix::unistd::{AccessFlags, chdir, faccessat, sethostname, setsid};
+
+use super::Spec;
+use super::life::Watch;
+use super::report::Reporter;
+use super::stdio::Streams;
+use crate::refusal::Refusal;
+use crate::sys::execve::{Vector, execve};
+use crate::{caps, ids, landlock, limits, netns, rootfs, sys};
+
+/// Where programs are looked for when the image sets no PATH (runc and docker: the same list).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What the recipe needs, made before the clone.
+pub(super) struct Recipe<'a> {
+    spec: &'a Spec,
+    argv: Vector,
+    envp: Vector,
+    candidates: Vec<CString>,
+    wall: Option<landlock::Wall>,
+}
+
+impl<'a> Recipe<'a> {
+    /// Lays out everything that the kernel wants in its own form.
+    pub(super) fn prepare(spec: &'a Spec) -> Result<Self, Refusal> {
+        let strings = |texts: &[String]| -> Result<Vec<CString>, Refusal> {
+            let string = |text: &String| {
+                CString::new(text.as_str())
+                    .map_err(|_| Refusal::image("execve", format!("{text:?}, which has a NUL in it"), Errno::EINVAL))
+            };
+            texts.iter().map(string).collect()
+        };
+        let mut env = spec.env.clone();
+        if !spec.applies("environment") {
+            env.extend(std::env::vars().map(|(name, value)| format!("{name}={value}")));
+        }
+        let program = spec.argv.first().map_or("", String::as_str);
+        if program.is_empty() {
+            return Err(Refusal::image("execve", "no entrypoint and no command", Errno::ENOENT));
+        }
+        let path = env.iter().rev().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+        let candidates = if program.contains('/') {
+            vec![program.to_owned()]
+        } else {
+            // An empty element means the working directory (environ(7)), which Go's exec.LookPath refuses, and engines with it.
+            path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| format!("{dir}/{program}")).collect()
+        };
+        let wall = if spec.landlock && spec.applies("landlock") { landlock::Wall::new().ok() } else { None };
+        Ok(Recipe {
+            spec,
+            argv: Vector::new(strings(&spec.argv)?),
+            envp: Vector::new(strings(&env)?),
+            candidates: strings(&candidates)?,
+            wall,
+        })
+    }
+
+    /// The namespaces of the clone.
+    pub(super) fn namespaces(&self) -> libc::c_int {
+        let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | self.spec.ids.clone_flags();
+        if self.spec.applies("namespaces") {
+            flags |= libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+        }
+        if self.spec.applies("network") {
+            flags |= libc::CLONE_NEWNET;
+        }
+        flags
+    }
+
+    /// Follows the recipe; returns only to say which step was refused. Every step is fatal, because the kernel runs programs in a half-built
+    /// jail just as well.
+    pub(super) fn follow(&mut self, parent: &Watch, reporter: &Reporter, streams: &Streams) -> Refusal {
+        match self.steps(parent, reporter, streams) {
+            Err(refusal) => refusal,
+            Ok(never) => match never {},
+        }
+    }
+
+    fn steps(&mut self, parent: &Watch, reporter: &Reporter, streams: &Streams) -> Result<Infallible, Refusal> {
+        let spec = self.spec;
+        let wall = self.wall.take();
+        parent.bind()?;
+        self.forget_inheritance()?;
+
+        ids::map(spec.ids, &spec.identity)?;
+        if spec.applies("namespaces") {
+            sethostname(&spec.hostname).map_err(|errno| Refusal::host("sethostname", &spec.hostname, errno))?;
+        }
+        if spec.applies("network") {
+            netns::apply(spec.ids, &spec.identity, spec.unprivileged_port_start)?;
+        }
+        let assembled = rootfs::apply(&spec.rootfs)?;
+        streams.take()?;
+        if spec.applies("rlimits") {
+            limits::apply()?;
+        }
+
+        if spec.applies("capabilities") {
+            caps::limit(spec.bounding)?;
+        }
+        if spec.applies("user") {
+            ids::apply(spec.ids, &spec.identity)?;
+        }
+        if spec.applies("capabilities") {
+            caps::apply(spec.permitted)?;
+        }
+        // Changes of credentials clear the death signal.
+        parent.bind()?;
+
+        self.enter_working_dir()?;
+        let program = self.find_program()?;
+        umask(Mode::from_bits_truncate(0o022));
+        if spec.no_new_privs && spec.applies("no-new-privileges") {
+            set_no_new_privs().map_err(|errno| Refusal::host("prctl", "PR_SET_NO_NEW_PRIVS", errno))?;
+        }
+        let landlock = self.confine(wall, &assembled)?;
+        if spec.applies("descriptors") {
+            sys::close_range::cloexec_from(3).map_err(|errno| Refusal::host("close_range", "3", errno))?;
+        }
+
+        let port_start = netns::port_start();
+        parent.await_go()?;
+        let seen = self.filter()?;
+        reporter.witness(port_start, landlock, seen);
+        let errno = execve(program, &self.argv, &self.envp);
+        Err(Refusal::app("execve", program.to_string_lossy(), errno))
+    }
+
+    /// Signal dispositions, signal mask, session and umask of whoever called austere.
+    fn forget_inheritance(&self) -> Result<(), Refusal> {
+        sys::signals::reset_all().map_err(|errno| Refusal::host("signal", "SIG_DFL", errno))?;
+        SigSet::empty().thread_set_mask().map_err(|errno| Refusal::host("sigprocmask", "none", errno))?;
+        umask(Mode::empty());
+        setsid().map_err(|errno| Refusal::host("setsid", "", errno))?;
+        Ok(())
+    }
+
+    /// As the app's user, so that a folder it may not enter is refused here as engines refuse it.
+    fn enter_working_dir(&self) -> Result<(), Refusal> {
+        let dir = match self.spec.rootfs.working_dir.as_str() {
+            "" => "/",
+            dir => dir,
+        };
+        chdir(dir).map_err(|errno| Refusal::app("chdir", dir, errno))?;
+        // CVE-2024-21626: a working directory outside the root shows as a path that does not start with a slash.
+        let here = nix::unistd::getcwd().map_err(|errno| Refusal::host("getcwd", dir, errno))?;
+        if here.is_absolute() { Ok(()) } else { Err(Refusal::image("chdir", dir, Errno::EXDEV)) }
+    }
+
+    /// The first candidate that the app's user may execute; the first that is there at all when there is none.
+    fn find_program(&self) -> Result<&CStr, Refusal> {
+        let is_file = |path: &CStr| {
+            stat(path).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)
+        };
+        let executable = |path: &CStr| {
+            is_file(path) && faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
+        };
+        let candidates = || self.candidates.iter().map(CString::as_c_str);
+        let found = candidates().find(|path| executable(path)).or_else(|| candidates().find(|path| is_file(path)));
+        let name = self.spec.argv.first().map_or("", String::as_str);
+        match found {
+            Some(path) => Ok(path),
+            None if name.contains('/') => self.candidates.first().map(CString::as_c_str).ok_or_else(|| not_found(name)),
+            None => Err(not_found(&format!("{name}, in no folder of PATH"))),
+        }
+    }
+
+    fn confine(
+        &self,
+        wall: Option<landlock::Wall>,
+        assembled: &rootfs::Assembled,
+    ) -> Result<Option<landlock::Witness>, Refusal> {
+        if !self.spec.landlock {
+            return Ok(None);
+        }
+        let before = landlock::opens(&assembled.outside);
+        if let Some(wall) = wall {
+            wall.apply(&assembled.root, &assembled.writable)?;
+        }
+        let allowed = nix::fcntl::openat(
+            assembled.root.as_fd(),
+            ".",
+            nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
+        let after = landlock::opens(&assembled.outside);
+        Ok(Some(landlock::Witness { before, after, allowed: allowed.is_ok() }))
+    }
+
+    fn filter(&self) -> Result<Option<crate::seccomp::Observation>, Refusal> {
+        let Some((filter, witness)) = &self.spec.seccomp else { return Ok(None) };
+        if self.spec.applies("seccomp") {
+            sys::seccomp::install(&filter.program, filter.flags).map_err(|error| {
+                let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
+                Refusal::host("seccomp", "SECCOMP_SET_MODE_FILTER", errno)
+            })?;
+        }
+        Ok(witness.as_ref().map(crate::seccomp::Witness::observe))
+    }
+}
+
+fn not_found(name: &str) -> Refusal {
+    Refusal::app("execve", name, Errno::ENOENT)
+}

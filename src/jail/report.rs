@@ -1,0 +1,91 @@
+//! What the launcher tells before its exec, through a pipe that the exec closes.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+
+use crate::landlock;
+use crate::refusal::Refusal;
+use crate::seccomp::Observation;
+
+/// The launcher's end.
+#[derive(Debug)]
+pub(super) struct Reporter(PipeWriter);
+
+/// The parent's end.
+#[derive(Debug)]
+pub(super) struct Reports(PipeReader);
+
+/// All that the launcher told.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// It got as far as trying its own walls.
+    pub(super) witnessed: bool,
+    /// What it saw of Landlock.
+    pub(super) landlock: Option<landlock::Witness>,
+    /// What it saw of the system call filter.
+    pub(super) seccomp: Option<Observation>,
+    /// `ip_unprivileged_port_start` as it stands inside.
+    pub(super) port_start: Option<u16>,
+    /// The step that failed.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Both ends.
+pub(super) fn channel() -> io::Result<(Reports, Reporter)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((Reports(reader), Reporter(writer)))
+}
+
+/// First byte of what the walls answered; a refusal starts with a letter.
+const WITNESS: u8 = 0;
+
+/// Its length in bytes: that first one, then a flag before each answer.
+const MESSAGE: usize = 25;
+
+impl Reporter {
+    /// Tells what the walls answered. Where the filter refuses write(2), nothing arrives, and the parent reports the walls as unverified.
+    pub(super) fn witness(&self, port_start: Option<u16>, landlock: Option<landlock::Witness>, seccomp: Option<Observation>) {
+        let mut message = [0_u8; MESSAGE];
+        message[0] = WITNESS;
+        if let Some(seen) = landlock {
+            message[1] = 1;
+            message[2..5].copy_from_slice(&[seen.before, seen.after, seen.allowed].map(u8::from));
+        }
+        if let Some(seen) = seccomp {
+            message[5] = 1;
+            message[6..14].copy_from_slice(&seen.refused.to_ne_bytes());
+            message[14..22].copy_from_slice(&seen.allowed.to_ne_bytes());
+        }
+        if let Some(port) = port_start {
+            message[22] = 1;
+            message[23..25].copy_from_slice(&port.to_ne_bytes());
+        }
+        let _ = (&self.0).write_all(&message);
+    }
+
+    /// Tells which step failed. There is nobody else to tell when this fails too.
+    pub(super) fn refuse(&self, refusal: &Refusal) {
+        let _ = (&self.0).write_all(&refusal.to_bytes());
+    }
+}
+
+impl Reports {
+    /// Reads to the end: the exec, or the launcher's death.
+    pub(super) fn read(mut self) -> io::Result<Report> {
+        let mut bytes = Vec::new();
+        self.0.read_to_end(&mut bytes)?;
+        let mut report = Report::default();
+        let mut rest = &bytes[..];
+        if let Some((message, after)) = rest.split_first_chunk::<MESSAGE>().filter(|(message, _)| message[0] == WITNESS) {
+            report.witnessed = true;
+            let flag = |place: usize| message[place] == 1;
+            let number = |start: usize| message[start..].first_chunk::<8>().map_or(0, |bytes| i64::from_ne_bytes(*bytes));
+            report.landlock =
+                flag(1).then(|| landlock::Witness { before: flag(2), after: flag(3), allowed: flag(4) });
+            report.seccomp = flag(5).then(|| Observation { refused: number(6), allowed: number(14) });
+            report.port_start = flag(22).then(|| u16::from_ne_bytes([message[23], message[24]]));
+            rest = after;
+        }
+        report.refusal = Refusal::from_bytes(rest);
+        Ok(report)
+    }
+}

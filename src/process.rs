@@ -1,0 +1,190 @@
+//! A process as `/proc/PID` shows it: where every measure is read back.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use procfs::process::{MountInfo, Status};
+
+/// The namespaces a jail has of its own, as `/proc/PID/ns` names them.
+pub const NAMESPACES: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+
+/// One process, seen from outside.
+#[derive(Debug)]
+pub struct Process {
+    folder: PathBuf,
+    inner: procfs::process::Process,
+    status: Status,
+}
+
+impl Process {
+    /// Opens `/proc/PID` and reads its status.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or /proc is not mounted.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        let inner = procfs::process::Process::new(pid).map_err(io::Error::other)?;
+        let status = inner.status().map_err(io::Error::other)?;
+        Ok(Process { folder: PathBuf::from(format!("/proc/{pid}")), inner, status })
+    }
+
+    /// The calling process.
+    ///
+    /// # Errors
+    ///
+    /// /proc is not mounted.
+    pub fn own() -> io::Result<Self> {
+        Process::open(std::process::id().cast_signed())
+    }
+
+    /// `/proc/PID/status`, as it was when the process was opened.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// `/proc/PID/mountinfo`.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn mounts(&self) -> io::Result<Vec<MountInfo>> {
+        Ok(self.inner.mountinfo().map_err(io::Error::other)?.0)
+    }
+
+    /// The inode of a namespace link, which is the namespace's identity.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the caller may not look.
+    pub fn namespace(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.folder.join("ns").join(name))?.ino())
+    }
+
+    /// A namespace, opened so that it can be joined.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the caller may not look.
+    pub fn open_namespace(&self, name: &str) -> io::Result<OwnedFd> {
+        Ok(File::open(self.folder.join("ns").join(name))?.into())
+    }
+
+    /// `NAME=value` as the kernel handed it to the program.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the caller may not look.
+    pub fn environment(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        File::open(self.folder.join("environ"))?.read_to_end(&mut bytes)?;
+        let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+        Ok(if bytes.is_empty() { Vec::new() } else { bytes.split(|b| *b == 0).map(<[u8]>::to_vec).collect() })
+    }
+
+    /// Device and inode of what each open descriptor refers to.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the caller may not look.
+    pub fn descriptors(&self) -> io::Result<BTreeMap<i32, (u64, u64)>> {
+        let mut open = BTreeMap::new();
+        for entry in fs::read_dir(self.folder.join("fd"))? {
+            let entry = entry?;
+            // The descriptor of this very listing is gone again by the time it is looked at.
+            let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+            if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                open.insert(number, (metadata.dev(), metadata.ino()));
+            }
+        }
+        Ok(open)
+    }
+
+    /// What descriptor `number` refers to.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, has no such descriptor, or the caller may not look.
+    pub fn stream(&self, number: usize) -> io::Result<fs::Metadata> {
+        fs::metadata(self.folder.join("fd").join(number.to_string()))
+    }
+
+    /// The hard limits, by name, as `/proc/PID/limits` writes them (`None` for unlimited).
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn hard_limits(&self) -> io::Result<BTreeMap<String, Option<u64>>> {
+        // Its columns have a fixed width: 25, then 20 for the soft and 20 for the hard limit (fs/proc/base.c).
+        let text = fs::read_to_string(self.folder.join("limits"))?;
+        let row = |line: &str| {
+            let hard = line.get(47..67)?.trim();
+            Some((line.get(..25)?.trim().to_owned(), hard.parse().ok()))
+        };
+        Ok(text.lines().skip(1).filter_map(row).collect())
+    }
+
+    /// Whether the process finds anything at an absolute path.
+    pub fn sees(&self, path: &str) -> bool {
+        self.folder.join("root").join(path.trim_start_matches('/')).symlink_metadata().is_ok()
+    }
+
+    /// The names of the network interfaces the process sees.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn interfaces(&self) -> io::Result<Vec<String>> {
+        let mut names: Vec<String> =
+            self.inner.dev_status().map_err(io::Error::other)?.into_keys().collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// How ids inside the process's user namespace are called outside: (inside, outside, count).
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn id_map(&self, file: &str) -> io::Result<Vec<(u32, u32, u32)>> {
+        let text = fs::read_to_string(self.folder.join(file))?;
+        let row = |line: &str| {
+            let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+            Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?))
+        };
+        Ok(text.lines().filter_map(row).collect())
+    }
+}
+
+/// What an id seen outside is called inside, by a map of [`Process::id_map`].
+pub fn inside(map: &[(u32, u32, u32)], outside: u32) -> Option<u32> {
+    map.iter().find_map(|&(inside, start, count)| {
+        let offset = outside.checked_sub(start)?;
+        (offset < count).then(|| inside.checked_add(offset)).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_process_is_like_we_know_it() {
+        let own = Process::own().unwrap();
+        assert_eq!(own.status().pid, std::process::id().cast_signed());
+        assert!(own.hard_limits().unwrap().contains_key("Max open files"));
+        assert!(own.interfaces().unwrap().contains(&"lo".to_owned()));
+        assert!(NAMESPACES.iter().all(|name| own.namespace(name).is_ok()));
+    }
+
+    #[test]
+    fn ids_are_translated_both_inside_and_out_of_a_map() {
+        let map = [(65532, 0, 1), (0, 100_000, 10)];
+        assert_eq!(inside(&map, 0), Some(65532));
+        assert_eq!(inside(&map, 100_009), Some(9));
+        assert_eq!(inside(&map, 100_010), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! Paths inside the root, made and opened without leaving it.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::Plan;
+use crate::ids;
+use crate::refusal::Refusal;
+
+/// The mode of a folder that austere makes: 0755 and root's, which for the app's user means r-x. Where the app owns everything, its own bits
+/// have to say so.
+pub(super) fn shown_mode(ids: ids::Mode) -> Mode {
+    match ids {
+        ids::Mode::Real => Mode::from_bits_truncate(0o755),
+        ids::Mode::Single => Mode::from_bits_truncate(0o555),
+    }
+}
+
+/// Opens what `path` names inside `root`; links are followed inside it.
+pub(super) fn open(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(root, below(path), how)
+}
+
+/// Opens a folder that engines mount something on; a symbolic link there is refused, because it would lead the mount astray
+/// (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
+pub(super) fn open_mount_point(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Refusal> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(root, below(path), how)
+        .map_err(|errno| Refusal::image("openat2", format!("{path}, a folder and not a link"), errno))
+}
+
+/// Makes the folder and those above it where they are missing, and opens it.
+pub(super) fn make_dir(root: BorrowedFd<'_>, path: &str, mode: Mode) -> Result<OwnedFd, Refusal> {
+    let refused = |errno| Refusal::image("mkdir", path, errno);
+    match open(root, path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+        Err(Errno::ENOENT) => {}
+        opened => return opened.map_err(refused),
+    }
+    let place = Path::new(below(path));
+    let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { return Err(refused(Errno::ENOENT)) };
+    let parent = make_dir(root, &parent.to_string_lossy(), mode)?;
+    match mkdirat(parent.as_fd(), name, mode) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(refused(errno)),
+    }
+    open(root, path, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(refused)
+}
+
+/// Writes the files that engines add, in place of what the image has there.
+pub(super) fn write_files(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal> {
+    for (path, content) in &plan.files {
+        let place = Path::new(path);
+        let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { continue };
+        let parent = make_dir(root, &parent.to_string_lossy(), shown_mode(plan.ids))?;
+        let refused = |call: &str, errno| Refusal::image(call, path, errno);
+        match unlinkat(parent.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(refused("unlink", errno)),
+        }
+        let mode = shown_mode(plan.ids) & Mode::from_bits_truncate(0o644);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(parent.as_fd(), name, flags, mode).map_err(|errno| refused("open", errno))?;
+        File::from(file)
+            .write_all(content.as_bytes())
+            .map_err(|error| refused("write", error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+    }
+    Ok(())
+}
+
+/// Whether something is there, and whether it is a folder.
+pub(super) fn is_dir(place: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let stat = nix::sys::stat::fstatat(place, "", AtFlags::AT_EMPTY_PATH)?;
+    Ok(stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
+/// The path as seen from the root's descriptor.
+fn below(path: &str) -> &str {
+    match path.trim_matches('/') {
+        "" => ".",
+        path => path,
+    }
+}

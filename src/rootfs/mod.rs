@@ -1,0 +1,134 @@
+//! The root file system that the app sees: the image's layers, what engines add, and which of it can be written to.
+//!
+//! As docker has it, the root is a read-only *mount* of a writable overlay whose upper layer is empty and lies on a private tmpfs: the kernel then
+//! answers EACCES before EROFS, as it does there. Nothing is ever looked up by a path that the image could bend: every mount point is opened
+//! below the root with openat2(2), and mounts are attached by descriptor.
+
+mod devices;
+mod inside;
+mod kernel;
+mod overlay;
+mod read_back;
+mod writable;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, fchdir, pivot_root};
+
+pub use read_back::read_back;
+pub use writable::{Tmpfs, TmpfsError};
+
+use crate::ids;
+use crate::refusal::Refusal;
+use crate::sys;
+
+/// Everything that the root is made of, decided and opened before the clone.
+#[derive(Debug)]
+pub struct Plan {
+    /// Layer folders, base first.
+    pub layers: Vec<OwnedFd>,
+    /// How ids of the image relate to ids of the host.
+    pub ids: ids::Mode,
+    /// The root is a read-only mount.
+    pub read_only: bool,
+    /// `VOLUME`s: writable, with the image's content and owner.
+    pub volumes: Vec<String>,
+    /// Fresh writable folders.
+    pub tmpfs: Vec<Tmpfs>,
+    /// Where the app starts; made when the image lacks it.
+    pub working_dir: String,
+    /// Files that engines write: path and content.
+    pub files: Vec<(String, String)>,
+    /// Paths that are covered.
+    pub masked_paths: Vec<String>,
+    /// Paths that become read-only.
+    pub readonly_paths: Vec<String>,
+    /// The size of /dev/shm in bytes.
+    pub shm_size: u64,
+    /// The host's cgroup v2 tree is mounted, and so the app gets to see its own part.
+    pub cgroup2: bool,
+}
+
+/// The assembled root, and a place that is part of it no more.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The root of the new tree.
+    pub root: OwnedFd,
+    /// Folders that are to be writable, for the second wall.
+    pub writable: Vec<OwnedFd>,
+    /// A mount that is attached nowhere; the Landlock witness tries to open it.
+    pub outside: OwnedFd,
+}
+
+/// Builds the root and makes it the process's own. The process is in mount, pid, net, ipc, uts and cgroup namespaces of its own, and holds
+/// every capability over them.
+///
+/// # Errors
+///
+/// The step that was refused; nothing outside the mount namespace has changed.
+pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
+    let host = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| Refusal::host("open", "/", errno))?;
+    let devices = devices::Sources::open()?;
+    let root = overlay::mount(plan, host.as_fd())?;
+    let root = root.as_fd();
+    let mut writable = writable::volumes(plan, root)?;
+    inside::write_files(plan, root)?;
+    inside::make_dir(root, &plan.working_dir, inside::shown_mode(plan.ids))?;
+    kernel::mount_proc(root)?;
+    kernel::mount_sys(plan, root)?;
+    devices::mount_dev(plan, root, &devices)?;
+    kernel::cover(plan, root, &devices)?;
+    writable.extend(writable::tmpfs(plan, root)?);
+    if plan.read_only {
+        set_read_only(root)?;
+    }
+    let outside = fsmount(c"tmpfs", &[(c"mode", Some(c"755"))], HELD)?;
+    pivot(root)?;
+    for path in ["/proc", "/dev"] {
+        writable.push(open_path(path)?);
+    }
+    Ok(Assembled { root: open_path("/")?, writable, outside })
+}
+
+/// No program, no device, no change of user from a file system that austere adds.
+const HELD: u64 = libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID;
+
+/// Never nosuid: engines do not set it on the image's root, and the kernel would ignore a file capability where it has to refuse the exec.
+fn set_read_only(root: BorrowedFd<'_>) -> Result<(), Refusal> {
+    sys::mount_setattr::set(root, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV)
+        .map_err(|errno| Refusal::host("mount_setattr", "/, rdonly+nodev", errno))
+}
+
+fn pivot(root: BorrowedFd<'_>) -> Result<(), Refusal> {
+    fchdir(root).map_err(|errno| Refusal::host("fchdir", "the new root", errno))?;
+    pivot_root(".", ".").map_err(|errno| Refusal::host("pivot_root", "the new root", errno))?;
+    umount2(".", MntFlags::MNT_DETACH).map_err(|errno| Refusal::host("umount2", "the old root", errno))?;
+    chdir("/").map_err(|errno| Refusal::host("chdir", "/", errno))
+}
+
+fn open_path(path: &str) -> Result<OwnedFd, Refusal> {
+    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| Refusal::host("open", path, errno))
+}
+
+fn fsmount(
+    kind: &std::ffi::CStr,
+    options: &[(&std::ffi::CStr, Option<&std::ffi::CStr>)],
+    attributes: u64,
+) -> Result<OwnedFd, Refusal> {
+    sys::fsmount::fsmount(kind, options, attributes)
+        .map_err(|errno| Refusal::host("fsmount", kind.to_string_lossy(), errno))
+}
+
+fn attach(mount: &OwnedFd, target: BorrowedFd<'_>, path: &str) -> Result<(), Refusal> {
+    sys::move_mount::move_mount(mount.as_fd(), target).map_err(|errno| Refusal::host("move_mount", path, errno))
+}
+
+/// Whether a refusal only says that there is nothing at the path.
+fn is_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
+}

@@ -1,0 +1,57 @@
+//! The image's layers as one tree.
+
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::mount::{MsFlags, mount as mount_old};
+use nix::sys::stat::{Mode, fchmodat, FchmodatFlags, mkdirat};
+
+use super::{Plan, attach, fsmount, HELD};
+use crate::ids;
+use crate::refusal::Refusal;
+
+/// Mounts the layers below an empty upper layer and opens the root of the result.
+///
+/// Layers are named by descriptor, so their paths are never too long for mount(2)'s one page and none shows up inside the jail. `userxattr`
+/// is what an unprivileged mount needs (Linux 5.11), and the store writes its layers for it.
+pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<OwnedFd, Refusal> {
+    if plan.ids == ids::Mode::Real {
+        // In a user namespace of its own, a mount namespace is a slave of the host's from the start.
+        mount_old(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
+            .map_err(|errno| Refusal::host("mount", "/, rslave", errno))?;
+    }
+    let desk = fsmount(c"tmpfs", &[(c"mode", Some(c"700"))], HELD & !libc::MOUNT_ATTR_NOEXEC)?;
+    // On top of the old root: it hides nothing from this process, whose own root lies below.
+    attach(&desk, host, "/")?;
+    let [root, upper, work, base] = ["root", "upper", "work", "base"].map(|name| make(desk.as_fd(), name));
+    let (root, upper, work, base) = (root?, upper?, work?, base?);
+    let mut options = format!(
+        "userxattr,upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{},lowerdir=",
+        upper.as_raw_fd(),
+        work.as_raw_fd()
+    );
+    for layer in plan.layers.iter().rev() {
+        // Writing to a String cannot fail.
+        let _ = write!(options, "/proc/self/fd/{}:", layer.as_raw_fd());
+    }
+    let _ = write!(options, "/proc/self/fd/{}", base.as_raw_fd());
+    let target = format!("/proc/self/fd/{}", root.as_raw_fd());
+    mount_old(Some("overlay"), target.as_str(), Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .map_err(|errno| Refusal::host("mount", format!("overlay of {} layers", plan.layers.len()), errno))?;
+    open(desk.as_fd(), "root")
+}
+
+/// A folder on the desk with the mode of a root: an overlay shows the mode of its topmost layer.
+fn make(desk: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Refusal> {
+    let refused = |errno: Errno| Refusal::host("mkdir", format!("the overlay's {name}"), errno);
+    mkdirat(desk, name, Mode::S_IRWXU).map_err(refused)?;
+    fchmodat(desk, name, Mode::from_bits_truncate(0o755), FchmodatFlags::FollowSymlink).map_err(refused)?;
+    open(desk, name)
+}
+
+fn open(desk: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Refusal> {
+    openat(desk, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| Refusal::host("open", format!("the overlay's {name}"), errno))
+}

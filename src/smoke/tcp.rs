@@ -1,0 +1,157 @@
+//! One TCP connection to an app that may answer late, never, or without end.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a read may block before it is looked whether all is over.
+const SLICE: Duration = Duration::from_millis(20);
+/// How long a connection may take: it is either accepted or refused at once, unless the app's backlog is full.
+const CONNECT: Duration = Duration::from_millis(250);
+/// How much of a reply is looked through for what was expected.
+const REPLY: usize = 1 << 20;
+
+/// The end of patience, and the news that the app has ended.
+pub(super) struct Watch<'a> {
+    pub started: Instant,
+    pub deadline: Instant,
+    pub over: &'a AtomicBool,
+}
+
+impl Watch<'_> {
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Nothing is left to wait for: the time is up, or the app is gone.
+    pub fn is_done(&self) -> bool {
+        self.is_over() || Instant::now() >= self.deadline
+    }
+}
+
+/// An attempt that did not succeed.
+#[derive(Debug)]
+pub(super) struct Miss {
+    /// The connection was accepted.
+    pub connected: bool,
+    /// What was seen, for a person.
+    pub why: String,
+    /// The HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// Nothing went wrong but the time.
+    pub late: bool,
+}
+
+impl Miss {
+    pub fn after_connect(why: impl Into<String>) -> Self {
+        Miss { connected: true, why: why.into(), status: None, late: false }
+    }
+}
+
+/// A connection on which nothing blocks for longer than it should.
+pub(super) struct Connection<'a> {
+    stream: TcpStream,
+    watch: &'a Watch<'a>,
+    until: Instant,
+}
+
+impl<'a> Connection<'a> {
+    /// Connects; what is done with the connection must be done before `until`.
+    pub fn open(to: SocketAddr, watch: &'a Watch<'a>, until: Instant) -> Result<Self, Miss> {
+        let patience = left(until).unwrap_or(Duration::from_millis(1)).min(CONNECT);
+        let connected = TcpStream::connect_timeout(&to, patience).and_then(|stream| {
+            stream.set_write_timeout(Some(CONNECT))?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => Ok(Connection { stream, watch, until }),
+            Err(error) => Err(Miss { connected: false, why: plainly(&error), status: None, late: false }),
+        }
+    }
+
+    /// Gives the connection another end.
+    pub fn until(&mut self, until: Instant) {
+        self.until = until;
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Miss> {
+        self.stream.write_all(bytes).map_err(|error| Miss::after_connect(format!("accepted, then {}", plainly(&error))))
+    }
+
+    /// The next bytes; 0 when the app has closed the connection.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Miss> {
+        loop {
+            let patience = left(self.until).filter(|_| !self.watch.is_over());
+            let Some(patience) = patience else {
+                return Err(Miss { late: true, ..Miss::after_connect("accepted, then no complete answer in time") });
+            };
+            let read = self.stream.set_read_timeout(Some(patience.min(SLICE))).and_then(|()| self.stream.read(buffer));
+            match read {
+                Ok(count) => return Ok(count),
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+                Err(error) => return Err(Miss::after_connect(format!("accepted, then {}", plainly(&error)))),
+            }
+        }
+    }
+}
+
+/// Says `send`, if anything, and waits for a reply that contains `expect`, if anything.
+pub(super) fn converse(
+    connection: &mut Connection<'_>,
+    send: Option<&[u8]>,
+    expect: Option<&[u8]>,
+) -> Result<String, Miss> {
+    if let Some(bytes) = send {
+        connection.send(bytes)?;
+    }
+    let Some(expect) = expect.filter(|expect| !expect.is_empty()) else {
+        return Ok("accepts".to_owned());
+    };
+    let mut reply = Vec::new();
+    let mut chunk = [0; 4096];
+    while reply.len() < REPLY {
+        // Only the new bytes, and as many before them as could begin what is expected.
+        let from = reply.len().saturating_sub(expect.len() - 1);
+        match connection.receive(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => reply.extend_from_slice(&chunk[..count]),
+            Err(miss) if reply.is_empty() => return Err(miss),
+            // What came before says more than how it ended.
+            Err(_) => break,
+        }
+        if reply[from..].windows(expect.len()).any(|window| window == expect) {
+            return Ok(format!("answers `{}`", excerpt(&reply)));
+        }
+    }
+    Err(Miss::after_connect(match reply.is_empty() {
+        true => "accepted, then closed without an answer".to_owned(),
+        false => format!("answered `{}`", excerpt(&reply)),
+    }))
+}
+
+/// The first line of what an app said, short enough for a report.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
+    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(&line[..line.len().min(200)]);
+    let mut short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    if text.chars().count() > 40 || line.len() > 200 {
+        short.push('…');
+    }
+    short
+}
+
+/// An error as people call it, without the number.
+fn plainly(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        ErrorKind::BrokenPipe => "connection closed".to_owned(),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => "connection not accepted in time".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn left(until: Instant) -> Option<Duration> {
+    Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+}
