@@ -30,7 +30,8 @@ fn landlock() -> Check {
         Ok(abi) => return Check::new("Landlock", Status::Ok, format!("ABI {abi}")).needed(),
         Err(error) => error,
     };
-    let check = Check::new("Landlock", Status::No, format!("landlock_create_ruleset: {error:?} ({})", error.desc())).needed();
+    let check =
+        Check::new("Landlock", Status::No, format!("landlock_create_ruleset: {error:?} ({})", error.desc())).needed();
     match error {
         nix::Error::EOPNOTSUPP => check
             .means("it is built into this kernel and was left out at boot: the second wall around the app is missing")

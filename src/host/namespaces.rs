@@ -17,7 +17,7 @@ use crate::sys::fork::in_child;
 /// What is tried, in this order; later ones need the earlier ones.
 const STEPS: [(&str, &str); 7] = [
     ("user namespaces", "unshare(CLONE_NEWUSER)"),
-    ("id map", "one id mapped to 65532 and read back"),
+    ("id map", "a second one inside of it, with the id 65532 mapped and read back"),
     ("namespaces", "mount, pid, net, ipc, uts and cgroup namespaces"),
     ("mounts", "a mount namespace that nothing leaves"),
     ("overlay", "an overlay with userxattr in the store: whiteouts and opaque directories are honoured"),
@@ -105,7 +105,7 @@ fn attempt(user: bool, folder: Option<&Path>) -> Outcome {
         | CloneFlags::CLONE_NEWCGROUP;
     let own = (geteuid().as_raw(), getegid().as_raw());
     let user_ready =
-        !user || step(USER, unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from)) && step(MAP, map_one(own));
+        !user || step(USER, unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from)) && step(MAP, map_twice(own));
     let private = MsFlags::MS_REC | MsFlags::MS_SLAVE;
     if !user_ready
         || !step(OTHERS, unshare(others).map_err(io::Error::from))
@@ -134,13 +134,18 @@ fn errno(result: &io::Result<()>) -> i32 {
     result.as_ref().err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO))
 }
 
-fn map_one((uid, gid): (u32, u32)) -> io::Result<()> {
+/// As the jail does it: one namespace in which we are root, and in that one another in which we are the app.
+fn map_twice((uid, gid): (u32, u32)) -> io::Result<()> {
+    map_one(0, uid, gid)?;
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    map_one(APP, 0, 0)?;
+    if geteuid().as_raw() == APP { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EIO)) }
+}
+
+fn map_one(inside: u32, uid: u32, gid: u32) -> io::Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("{APP} {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("{APP} {gid} 1"))?;
-    let map = fs::read_to_string("/proc/self/uid_map")?;
-    let read_back = map.split_ascii_whitespace().next() == Some("65532") && geteuid().as_raw() == APP;
-    if read_back { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EIO)) }
+    fs::write("/proc/self/uid_map", format!("{inside} {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("{inside} {gid} 1"))
 }
 
 fn overlay() -> io::Result<()> {
@@ -181,7 +186,7 @@ fn explain(step: usize, errno: i32, around: &Surroundings) -> Check {
             .remedy("sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0");
     }
     match (step, error) {
-        (USER | OTHERS, nix::Error::ENOSPC) => check
+        (USER | MAP | OTHERS, nix::Error::ENOSPC) => check
             .means("a limit on the number of namespaces is reached: user.max_*_namespaces")
             .remedy("sudo sysctl -w user.max_user_namespaces=15000"),
         (USER, nix::Error::EPERM) if setting("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") => {
