@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -43,7 +44,7 @@ impl Sources {
     pub(super) fn open() -> Result<Self, Refusal> {
         let open = |(name, major, minor): &(&str, u64, u64)| {
             let path = format!("/dev/{name}");
-            let device = open_path(&path)?;
+            let device = open_path(Path::new(&path))?;
             let stat = fstat(&device).map_err(|errno| Refusal::host("fstat", &path, errno))?;
             let is_device = stat.st_mode & libc::S_IFMT == libc::S_IFCHR;
             if !is_device || stat.st_rdev != makedev(*major, *minor) {
