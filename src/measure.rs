@@ -16,8 +16,8 @@ pub struct Measure {
     pub status: MeasureStatus,
     /// Why they do not, or why it is not known.
     pub why: Option<String>,
-    /// It gives the app something (a port below 1024, a writable /dev/shm) instead of taking something away: without it the app
-    /// may fail for a reason that is not its own.
+    /// It gives the app something (a port below 1024, a writable /dev/shm, its ids) instead of only taking something away: where it
+    /// does not hold, the app may fail for a reason that is not its own.
     pub gives: bool,
     /// The verdict depends on it. A second wall behind another one, or what one id cannot carry, does not have to be there.
     pub required: bool,

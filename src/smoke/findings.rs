@@ -32,7 +32,7 @@ pub(super) fn explain(evidence: &Evidence<'_>) -> (String, Vec<Finding>) {
     };
     let summary = match (findings.first(), evidence.end) {
         (Some(cause), _) => cause.message.clone(),
-        (None, Some((end, at))) => format!("works: {end} after {}", span(at)),
+        (None, Some((end, at))) => format!("works ({end} after {})", span(at)),
         (None, None) => "works".to_owned(),
     };
     findings.extend(evidence.probes.iter().filter_map(server_error));
