@@ -16,8 +16,8 @@ pub struct Measure {
     pub status: MeasureStatus,
     /// Why they do not, or why it is not known.
     pub why: Option<String>,
-    /// It gives the app something (a port below 1024, a writable /dev/shm) instead of taking something away: without it the app
-    /// may fail for a reason that is not its own.
+    /// It gives the app something (a port below 1024, a writable /dev/shm, its ids) instead of only taking something away: where it
+    /// does not hold, the app may fail for a reason that is not its own.
     pub gives: bool,
     /// The verdict depends on it. A second wall behind another one, or what one id cannot carry, does not have to be there.
     pub required: bool,
@@ -42,15 +42,7 @@ impl Measure {
     pub fn compared(name: &str, asked: impl Into<String>, read_back: impl Into<String>) -> Self {
         let (asked, read_back) = (asked.into(), read_back.into());
         let status = if asked == read_back { MeasureStatus::Holds } else { MeasureStatus::Broken };
-        Measure {
-            name: name.to_owned(),
-            asked,
-            read_back: Some(read_back),
-            status,
-            why: None,
-            gives: false,
-            required: true,
-        }
+        Measure { name: name.to_owned(), asked, read_back: Some(read_back), status, why: None, gives: false, required: true }
     }
 
     /// A measure judged by the kernel's answer, or by what is wrong with it.

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod inspect;
+mod launch;
 mod run;
 mod unpack;
 mod verify;

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -43,7 +44,7 @@ impl Sources {
     pub(super) fn open() -> Result<Self, Refusal> {
         let open = |(name, major, minor): &(&str, u64, u64)| {
             let path = format!("/dev/{name}");
-            let device = open_path(&path)?;
+            let device = open_path(Path::new(&path))?;
             let stat = fstat(&device).map_err(|errno| Refusal::host("fstat", &path, errno))?;
             let is_device = stat.st_mode & libc::S_IFMT == libc::S_IFCHR;
             if !is_device || stat.st_rdev != makedev(*major, *minor) {
@@ -85,8 +86,7 @@ pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) ->
         // The group tty of every distribution; with one id there is no such group.
         terminals.push((c"gid", Some(c"5")));
     }
-    let shm_size =
-        CString::new(plan.shm_size.to_string()).map_err(|_| Refusal::host("fsmount", "/dev/shm", Errno::EINVAL))?;
+    let shm_size = CString::new(plan.shm_size.to_string()).map_err(|_| Refusal::host("fsmount", "/dev/shm", Errno::EINVAL))?;
     let shm = [(c"mode", Some(c"1777")), (c"size", Some(shm_size.as_c_str()))];
     let no_program = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     mount_in(dev, "pts", &fsmount(c"devpts", &terminals, no_program)?)?;

@@ -12,6 +12,7 @@ mod read_back;
 mod writable;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -29,8 +30,8 @@ use crate::sys;
 /// Everything that the root is made of, decided and opened before the clone.
 #[derive(Debug)]
 pub struct Plan {
-    /// Layer folders, base first.
-    pub layers: Vec<OwnedFd>,
+    /// Layer folders by absolute path, base first. They are opened in the new mount namespace: an overlay takes no layer from another.
+    pub layers: Vec<PathBuf>,
     /// How ids of the image relate to ids of the host.
     pub ids: ids::Mode,
     /// The root is a read-only mount.
@@ -71,8 +72,7 @@ pub struct Assembled {
 ///
 /// The step that was refused; nothing outside the mount namespace has changed.
 pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
-    let host = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(|errno| Refusal::host("open", "/", errno))?;
+    let host = open_path(Path::new("/"))?;
     let devices = devices::Sources::open()?;
     let root = overlay::mount(plan, host.as_fd())?;
     let root = root.as_fd();
@@ -90,9 +90,9 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let outside = fsmount(c"tmpfs", &[(c"mode", Some(c"755"))], HELD)?;
     pivot(root)?;
     for path in ["/proc", "/dev"] {
-        writable.push(open_path(path)?);
+        writable.push(open_path(Path::new(path))?);
     }
-    Ok(Assembled { root: open_path("/")?, writable, outside })
+    Ok(Assembled { root: open_path(Path::new("/"))?, writable, outside })
 }
 
 /// No program, no device, no change of user from a file system that austere adds.
@@ -107,12 +107,16 @@ fn set_read_only(root: BorrowedFd<'_>) -> Result<(), Refusal> {
 fn pivot(root: BorrowedFd<'_>) -> Result<(), Refusal> {
     fchdir(root).map_err(|errno| Refusal::host("fchdir", "the new root", errno))?;
     pivot_root(".", ".").map_err(|errno| Refusal::host("pivot_root", "the new root", errno))?;
-    umount2(".", MntFlags::MNT_DETACH).map_err(|errno| Refusal::host("umount2", "the old root", errno))?;
+    // The old root now lies on the new one, and on it the overlay's desk: what is on top goes first.
+    for what in ["the overlay's desk", "the old root"] {
+        umount2(".", MntFlags::MNT_DETACH).map_err(|errno| Refusal::host("umount2", what, errno))?;
+    }
     chdir("/").map_err(|errno| Refusal::host("chdir", "/", errno))
 }
 
-fn open_path(path: &str) -> Result<OwnedFd, Refusal> {
-    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| Refusal::host("open", path, errno))
+fn open_path(path: &Path) -> Result<OwnedFd, Refusal> {
+    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| Refusal::host("open", path.display().to_string(), errno))
 }
 
 fn fsmount(
@@ -131,4 +135,9 @@ fn attach(mount: &OwnedFd, target: BorrowedFd<'_>, path: &str) -> Result<(), Ref
 /// Whether a refusal only says that there is nothing at the path.
 fn is_absent(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
+}
+
+/// Whether the host's cgroup tree is version 2, so that the jail can be shown its own part of it.
+pub fn host_has_cgroup2() -> bool {
+    nix::sys::statfs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
 }

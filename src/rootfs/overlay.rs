@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount as mount_old};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
+use nix::sys::stat::{Mode, fchmodat, FchmodatFlags, mkdirat};
 
-use super::{HELD, Plan, attach, fsmount};
+use super::{HELD, Plan, attach, fsmount, open_path};
 use crate::ids;
 use crate::refusal::Refusal;
 
@@ -22,6 +22,7 @@ pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<OwnedFd, Refusa
         mount_old(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
             .map_err(|errno| Refusal::host("mount", "/, rslave", errno))?;
     }
+    let layers: Vec<OwnedFd> = plan.layers.iter().map(|path| open_path(path)).collect::<Result<_, _>>()?;
     let desk = fsmount(c"tmpfs", &[(c"mode", Some(c"700"))], HELD & !libc::MOUNT_ATTR_NOEXEC)?;
     // On top of the old root: it hides nothing from this process, whose own root lies below.
     attach(&desk, host, "/")?;
@@ -32,7 +33,7 @@ pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<OwnedFd, Refusa
         upper.as_raw_fd(),
         work.as_raw_fd()
     );
-    for layer in plan.layers.iter().rev() {
+    for layer in layers.iter().rev() {
         // Writing to a String cannot fail.
         let _ = write!(options, "/proc/self/fd/{}:", layer.as_raw_fd());
     }

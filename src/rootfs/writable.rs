@@ -27,9 +27,7 @@ pub enum TmpfsError {
     #[error("`{0}` is not an absolute path below / (--tmpfs /tmp[:size=64m,mode=1777,…])")]
     Path(String),
     /// An option that docker does not take either.
-    #[error(
-        "`{0}` is not a tmpfs option (exec, noexec, suid, nosuid, dev, nodev, ro, rw, size=, mode=, uid=, gid=, nr_inodes=)"
-    )]
+    #[error("`{0}` is not a tmpfs option (exec, noexec, suid, nosuid, dev, nodev, ro, rw, size=, mode=, uid=, gid=, nr_inodes=)")]
     Option(String),
 }
 
@@ -137,9 +135,7 @@ mod tests {
 
     #[test]
     fn what_is_no_tmpfs_is_refused() {
-        for text in
-            ["", "tmp", "/", "/a/../b", "/tmp:bogus", "/tmp:mode=9", "/tmp:size=", "/tmp:uid=-1", "/tmp:size=1m,x"]
-        {
+        for text in ["", "tmp", "/", "/a/../b", "/tmp:bogus", "/tmp:mode=9", "/tmp:size=", "/tmp:uid=-1", "/tmp:size=1m,x"] {
             assert!(text.parse::<Tmpfs>().is_err(), "{text}");
         }
     }

@@ -70,18 +70,7 @@ const SOCKET: [&str; 20] = [
 
 /// In the order of `SEMOP` = 1 to 4, `MSGSND` = 11 to 14, `SHMAT` = 21 to 24 (`linux/ipc.h`).
 const IPC: [&str; 12] = [
-    "semop",
-    "semget",
-    "semctl",
-    "semtimedop",
-    "msgsnd",
-    "msgrcv",
-    "msgget",
-    "msgctl",
-    "shmat",
-    "shmdt",
-    "shmget",
-    "shmctl",
+    "semop", "semget", "semctl", "semtimedop", "msgsnd", "msgrcv", "msgget", "msgctl", "shmat", "shmdt", "shmget", "shmctl",
 ];
 
 #[cfg(test)]

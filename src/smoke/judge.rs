@@ -54,8 +54,14 @@ pub fn judge(app: &mut dyn Subject, plan: &Plan) -> Outcome {
     let alive_after_probes = vigil.end.is_none() && vigil.trouble.is_none();
     let grace = if answer == Answer::Works { plan.grace } else { plan.grace.min(LAST_WORDS) };
     let stop = vigil.stop(grace);
-    let evidence =
-        findings::Evidence { plan, answer, probes: &probes, end: vigil.end, stop, trouble: vigil.trouble.as_deref() };
+    let evidence = findings::Evidence {
+        plan,
+        answer,
+        probes: &probes,
+        end: vigil.end,
+        stop,
+        trouble: vigil.trouble.as_deref(),
+    };
     let (summary, findings) = findings::explain(&evidence);
     let (end, ended_at) = vigil.end.unzip();
     let output = vigil.app.output();

@@ -13,6 +13,9 @@ mod tests;
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::finding::Finding;
 use crate::jail::subject::{End, Output, Stop};
 
@@ -77,7 +80,8 @@ pub struct ProbeResult {
 }
 
 /// What can come of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum ProbeStatus {
     /// The app did it.
     Passed,
@@ -87,10 +91,11 @@ pub enum ProbeStatus {
     Impossible,
 }
 
-/// A time as people say it: `3.1 ms`, `120 ms`, `2.5 s`, `30 s`.
+/// A time as people say it: `40 µs`, `3.1 ms`, `120 ms`, `2.5 s`, `30 s`.
 pub fn span(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1e3;
     match ms {
+        ..0.9995 => format!("{:.0} µs", ms * 1e3),
         ..9.95 => format!("{ms:.1} ms"),
         ..999.5 => format!("{ms:.0} ms"),
         _ if time.subsec_millis() == 0 || ms >= 99_950.0 => format!("{:.0} s", ms / 1e3),

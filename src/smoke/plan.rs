@@ -5,6 +5,9 @@ mod words;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::finding::{Finding, Role, Severity};
 use crate::image::{Config, Protocol};
 
@@ -33,7 +36,8 @@ pub struct Plan {
 }
 
 /// Who asked for a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// Nobody: it follows from the image's configuration.
     Image,
@@ -112,13 +116,30 @@ impl fmt::Display for StatusRange {
     }
 }
 
-impl fmt::Display for Origin {
+/// A kind of probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A port accepts a connection; what it answers to HTTP is shown.
+    Port,
+    /// An HTTP status.
+    Http,
+    /// A TCP connection, perhaps with a reply.
+    Tcp,
+    /// An exit code.
+    Exit,
+    /// A time without an end.
+    Up,
+}
+
+impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Origin::Image => "image",
-            Origin::Flags => "flags",
-            Origin::File => "file",
-            Origin::Manifest => "manifest",
+            Kind::Port => "port",
+            Kind::Http => "http",
+            Kind::Tcp => "tcp",
+            Kind::Exit => "exit",
+            Kind::Up => "up",
         })
     }
 }
@@ -199,14 +220,14 @@ fn note(code: &str, message: String, advice: &str) -> Finding {
 }
 
 impl Probe {
-    /// One word for the kind of probe.
-    pub fn kind(&self) -> &'static str {
+    /// The kind of probe.
+    pub fn kind(&self) -> Kind {
         match self {
-            Probe::Port { .. } => "port",
-            Probe::Http { .. } => "http",
-            Probe::Tcp { .. } => "tcp",
-            Probe::Exit { .. } => "exit",
-            Probe::Up { .. } => "up",
+            Probe::Port { .. } => Kind::Port,
+            Probe::Http { .. } => Kind::Http,
+            Probe::Tcp { .. } => Kind::Tcp,
+            Probe::Exit { .. } => Kind::Exit,
+            Probe::Up { .. } => Kind::Up,
         }
     }
 

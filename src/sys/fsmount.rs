@@ -18,6 +18,8 @@ use nix::errno::Errno;
 /// caller may not mount it, which for `proc` and `sysfs` includes a place where the present ones are covered in part.
 pub fn fsmount(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attributes: u64) -> Result<OwnedFd, Errno> {
     let context = fsopen(kind)?;
+    // What mount(8) would show as the source; engines use the type's name too.
+    fsconfig(context.as_fd(), libc::FSCONFIG_SET_STRING, Some(c"source"), Some(kind))?;
     for (key, value) in options {
         let command = if value.is_some() { libc::FSCONFIG_SET_STRING } else { libc::FSCONFIG_SET_FLAG };
         fsconfig(context.as_fd(), command, Some(key), *value)?;

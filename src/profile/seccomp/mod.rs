@@ -119,8 +119,7 @@ impl Profile {
         let named = mapped.map_or(&body.architectures, |a| &a.sub_architectures);
         // The native architecture is always in: libseccomp adds it to every filter, and runc relies on it.
         let others = native.runs().iter().filter(|&&a| a != native && named.iter().any(|n| n == a.scmp_name()));
-        let applies =
-            body.entries.iter().filter(|e| !e.excludes.excluded(conditions) && e.includes.included(conditions));
+        let applies = body.entries.iter().filter(|e| !e.excludes.excluded(conditions) && e.includes.included(conditions));
         Some(Policy {
             architectures: std::iter::once(native).chain(others.copied()).collect(),
             default: body.default,
@@ -148,11 +147,13 @@ impl Entry {
     fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
         let indices = self.conditions.iter().map(|c| c.index);
         let repeats = indices.fold((0u8, false), |(seen, twice), i| (seen | 1 << i, twice || seen & 1 << i != 0)).1;
-        let sets: Vec<Vec<Condition>> =
-            if repeats { self.conditions.iter().map(|&c| vec![c]).collect() } else { vec![self.conditions.clone()] };
+        let sets: Vec<Vec<Condition>> = if repeats {
+            self.conditions.iter().map(|&c| vec![c]).collect()
+        } else {
+            vec![self.conditions.clone()]
+        };
         self.names.iter().flat_map(move |name| {
-            let rule =
-                |conditions: &Vec<_>| Rule { name: name.clone(), action: self.action, conditions: conditions.clone() };
+            let rule = |conditions: &Vec<_>| Rule { name: name.clone(), action: self.action, conditions: conditions.clone() };
             sets.iter().map(rule).collect::<Vec<_>>()
         })
     }

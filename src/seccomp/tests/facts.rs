@@ -96,8 +96,7 @@ fn docker_20_10_still_allows_io_uring() {
 
 #[test]
 fn chroot_is_all_that_dockers_capabilities_change() {
-    let (none, some) =
-        (Docker::new("docker-26.1", &[], Arch::X86_64), Docker::new("docker-26.1", &DOCKER_CAPS, Arch::X86_64));
+    let (none, some) = (Docker::new("docker-26.1", &[], Arch::X86_64), Docker::new("docker-26.1", &DOCKER_CAPS, Arch::X86_64));
     let answer = |docker: &Docker, nr| evaluate(&docker.program, &SeccompData::new(Arch::X86_64, nr, [0; 6]));
     let changed: Vec<u32> = (0..1024).filter(|&nr| answer(&none, nr) != answer(&some, nr)).collect();
     assert_eq!(changed, [number(Arch::X86_64, "chroot").unwrap()]);

@@ -98,9 +98,7 @@ fn a_32_bit_program_runs_under_dockers_filter() {
         }
     };
     match run() {
-        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
-            return println!("SKIP i386: this kernel runs none");
-        }
+        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => return println!("SKIP i386: this kernel runs none"),
         status => assert_eq!(status.unwrap().code(), Some(0)),
     }
     assert_eq!(behind(&filter(&docker()), run).unwrap().code(), Some(libc::EPERM));

@@ -93,8 +93,7 @@ impl<'p> Plain<'p> {
 
 fn around(condition: &Condition) -> Vec<u64> {
     let v = condition.value;
-    let mut values =
-        vec![v, v.wrapping_add(1), v.wrapping_sub(1), !v, v ^ 1 << 32, v ^ 1 << 63, v | !0 << 32, v & 0xffff_ffff];
+    let mut values = vec![v, v.wrapping_add(1), v.wrapping_sub(1), !v, v ^ 1 << 32, v ^ 1 << 63, v | !0 << 32, v & 0xffff_ffff];
     if let Op::MaskedEq(mask) = condition.op {
         values.extend([mask, !mask, v | !mask, v ^ (mask & mask.wrapping_neg())]);
         values.extend((0..64).map(|bit| v ^ 1 << bit));

@@ -1,0 +1,110 @@
+//! Evidence to a verdict.
+
+use std::time::SystemTime;
+
+use super::facts::{Austere, Host, Ids, ImageFacts, Preset};
+use super::run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, Rung};
+use super::{Baseline, Reached, Schema, Status, Verdict, decide, millis};
+use crate::finding::Finding;
+use crate::measure::Measure;
+use crate::smoke::plan::Plan;
+use crate::smoke::{Answer, Outcome};
+
+/// All that is known when the runs are over.
+#[derive(Clone, Debug)]
+pub struct Evidence<'a> {
+    /// When austere was started.
+    pub started_at: SystemTime,
+    /// Where.
+    pub host: Host,
+    /// The image.
+    pub image: ImageFacts,
+    /// Whose behaviour the jail had.
+    pub preset: Preset,
+    /// What was given back on request, as the flags say it: `--tmpfs /run`.
+    pub relaxations: Vec<String>,
+    /// Who the app was.
+    pub ids: Ids,
+    /// What it had to do.
+    pub plan: &'a Plan,
+    /// What it did, in the judging run.
+    pub outcome: &'a Outcome,
+    /// What the jail reports of that run.
+    pub measures: Vec<Measure>,
+    /// What the run without hardening showed.
+    pub baseline: Baseline,
+    /// What was seen beside the run: while unpacking, by looking at the files.
+    pub findings: Vec<Finding>,
+    /// Where the time went; `smoke` and `stop` are taken from the outcome.
+    pub durations: Durations,
+}
+
+impl Verdict {
+    /// Judges.
+    pub fn new(evidence: Evidence<'_>) -> Self {
+        let (outcome, ids, baseline) = (evidence.outcome, &evidence.ids, evidence.baseline);
+        let mut manner = format!("read-only, without capabilities, as {}:{}", ids.uid, ids.gid);
+        if !evidence.relaxations.is_empty() {
+            manner = format!("{manner}, with {}", evidence.relaxations.join(" "));
+        }
+        let judgement = decide(outcome.answer, &evidence.measures, baseline, &outcome.summary, &manner);
+        let ladder = ladder(outcome.answer, judgement.status, baseline);
+        let mut findings = [outcome.findings.clone(), evidence.findings].concat();
+        findings.sort_by_key(|finding| (finding.role, finding.severity));
+        Verdict {
+            schema: Schema::V1,
+            austere: Austere { version: env!("CARGO_PKG_VERSION").to_owned() },
+            host: evidence.host,
+            started_at: humantime::format_rfc3339_millis(evidence.started_at).to_string(),
+            verdict: judgement.status,
+            reason: judgement.reason,
+            baseline,
+            image: evidence.image,
+            preset: evidence.preset,
+            relaxations: evidence.relaxations,
+            ids: evidence.ids,
+            plan: PlanFacts::new(evidence.plan),
+            ladder,
+            levels: Levels::default(),
+            measures: evidence.measures,
+            probes: outcome.probes.iter().map(ProbeFacts::from).collect(),
+            findings,
+            app: App::from(outcome),
+            durations_ms: Durations {
+                smoke: Some(millis(outcome.took)),
+                stop: outcome.stop.map(|stop| millis(stop.took)),
+                ..evidence.durations
+            },
+            fit: Fit::default(),
+        }
+    }
+}
+
+/// How far the image has come. Who works in the jail would work without it, so the first step needs no run of its own then.
+fn ladder(answer: Answer, status: Status, baseline: Baseline) -> Vec<Rung> {
+    let runs = match (answer, baseline) {
+        (Answer::Works, _) | (_, Baseline::Works) => Reached::Reached,
+        (_, Baseline::Fails) => Reached::Failed,
+        (_, Baseline::NotTried) => Reached::NotTried,
+    };
+    let confined = match status {
+        Status::Pass => Reached::Reached,
+        Status::Fail => Reached::Failed,
+        Status::Inconclusive => Reached::NotTried,
+    };
+    let rung = |rung: &str, status| Rung { rung: rung.to_owned(), status };
+    vec![
+        rung("runs", runs),
+        rung("read-only, no capabilities, non-root", confined),
+        rung("no shell inside", Reached::NotTried),
+        rung("runs sealed", Reached::NotTried),
+        rung("minimal profile", Reached::NotTried),
+    ]
+}
+
+impl Durations {
+    /// A time in the unit of these fields.
+    pub fn of(time: std::time::Duration) -> Option<f64> {
+        Some(millis(time))
+    }
+}

@@ -1,0 +1,195 @@
+//! What the app had to do, what it did, and how far that gets it.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Reached, millis};
+use crate::jail::subject::{End, Output};
+use crate::smoke::plan::{Kind, Origin, Plan};
+use crate::smoke::{Outcome, ProbeResult, ProbeStatus};
+
+/// What the app had to do.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PlanFacts {
+    /// Who asked for it.
+    pub origin: Origin,
+    /// At least one.
+    pub probes: Vec<PlannedProbe>,
+    /// From the app's start: how long readiness is waited for.
+    pub timeout_ms: f64,
+    /// From the stop signal to SIGKILL.
+    pub grace_ms: f64,
+}
+
+/// One thing the app had to do.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PlannedProbe {
+    /// The kind of probe.
+    pub kind: Kind,
+    /// What it is about: `80`, `80/healthz`, `code 0`, `3 s`.
+    pub target: String,
+    /// What makes it pass: `accept a connection`.
+    pub want: String,
+}
+
+/// What came of one probe.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ProbeFacts {
+    /// The kind of probe.
+    pub kind: Kind,
+    /// What it is about.
+    pub target: String,
+    /// What came of it.
+    pub status: ProbeStatus,
+    /// What was last seen: `HTTP 200 OK`, `connection refused`.
+    pub detail: String,
+    /// When it was decided, in milliseconds after the app's start.
+    pub at_ms: f64,
+    /// How long its last attempt took, in milliseconds.
+    pub took_ms: f64,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// One step of the ladder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Rung {
+    /// What it is to stand here: `read-only, no capabilities, non-root`.
+    pub rung: String,
+    /// Whether the image does.
+    pub status: Reached,
+}
+
+/// How much there is to run for someone who got in.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Levels {
+    /// No interpreter or shell on disk.
+    #[serde(rename = "L0")]
+    pub l0: Level,
+    /// The executables that the app's user could start.
+    #[serde(rename = "L1")]
+    pub l1: Level,
+    /// The app works while every second exec is refused.
+    #[serde(rename = "L2")]
+    pub l2: Level,
+    /// No path is both writable and executable.
+    #[serde(rename = "L3")]
+    pub l3: Level,
+    /// No exec without a file.
+    #[serde(rename = "L4")]
+    pub l4: Level,
+    /// No language runtime in the closure. Information, not a failure.
+    #[serde(rename = "L5")]
+    pub l5: Level,
+}
+
+/// One level.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Level {
+    /// Whether it is reached.
+    pub status: Reached,
+    /// What says so.
+    pub evidence: Vec<String>,
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Level { status: Reached::NotTried, evidence: Vec::new() }
+    }
+}
+
+/// The least that would have to be given back, proven by running.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Fit {
+    /// Whether a set was found.
+    pub status: Reached,
+    /// The set.
+    pub relaxations: Vec<String>,
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        Fit { status: Reached::NotTried, relaxations: Vec::new() }
+    }
+}
+
+/// What the app left behind.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct App {
+    /// Its own exit code, if it ended by itself or after its stop signal.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, by its name.
+    pub signal: Option<String>,
+    /// All probes were done and it was still there.
+    pub alive_after_probes: bool,
+    /// From its stop signal to its end; absent when it had ended before.
+    pub stopped_in_ms: Option<f64>,
+    /// The last that it wrote to its standard output; bytes that are not UTF-8 are replaced.
+    pub stdout_tail: String,
+    /// The last that it wrote to its standard error.
+    pub stderr_tail: String,
+}
+
+/// Where the time went, in milliseconds; absent what was not done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Durations {
+    /// Reading the image's manifest and configuration.
+    pub open: Option<f64>,
+    /// Unpacking, or finding the layers in the store.
+    pub unpack: Option<f64>,
+    /// Building the jail, up to the app's start.
+    pub jail: Option<f64>,
+    /// From the app's start to the last probe's answer.
+    pub smoke: Option<f64>,
+    /// From the stop signal to the app's end.
+    pub stop: Option<f64>,
+    /// The run without hardening.
+    pub unhardened: Option<f64>,
+    /// Everything.
+    pub total: Option<f64>,
+}
+
+impl PlanFacts {
+    /// The facts of a plan.
+    pub fn new(plan: &Plan) -> Self {
+        PlanFacts {
+            origin: plan.origin,
+            probes: plan
+                .probes
+                .iter()
+                .map(|probe| PlannedProbe { kind: probe.kind(), target: probe.target(), want: probe.want() })
+                .collect(),
+            timeout_ms: millis(plan.timeout),
+            grace_ms: millis(plan.grace),
+        }
+    }
+}
+
+impl From<&ProbeResult> for ProbeFacts {
+    fn from(result: &ProbeResult) -> Self {
+        ProbeFacts {
+            kind: result.probe.kind(),
+            target: result.probe.target(),
+            status: result.status,
+            detail: result.detail.clone(),
+            at_ms: millis(result.at),
+            took_ms: millis(result.took),
+            attempts: result.attempts,
+        }
+    }
+}
+
+impl From<&Outcome> for App {
+    fn from(outcome: &Outcome) -> Self {
+        let end = outcome.end.or(outcome.stop.map(|stop| stop.end));
+        let Output { stdout, stderr } = &outcome.output;
+        App {
+            exit_code: if let Some(End::Exited(code)) = end { Some(code) } else { None },
+            signal: end.filter(|end| matches!(end, End::Signaled(_))).map(|end| end.to_string()),
+            alive_after_probes: outcome.alive_after_probes,
+            stopped_in_ms: outcome.stop.map(|stop| millis(stop.took)),
+            stdout_tail: String::from_utf8_lossy(stdout).into_owned(),
+            stderr_tail: String::from_utf8_lossy(stderr).into_owned(),
+        }
+    }
+}
