@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
+use libc::{
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
+};
 
 use super::evaluate::{audit_arch, high, low};
 use super::table::{X32_BIT, known, multiplexed, number};
@@ -154,15 +156,20 @@ impl Ranges {
                 }
             }
         }
+        // runc takes a highest number of 0 for "none found".
+        let newer = policy.newer.zip(highest.filter(|&number| number > 0)).map(|(action, number)| (number + 1, action));
+        if let Some((from, _)) = newer {
+            // What is left above are multiplexed calls; runc's check comes first.
+            outcomes.split_off(&from);
+        }
         let mut ranges = Ranges(Vec::with_capacity(2 * outcomes.len() + 2));
         ranges.push(if arch == Arch::X32 { X32_BIT } else { 0 }, Outcome::always(default));
         for (number, outcome) in outcomes {
             ranges.push(number, outcome);
             ranges.push(number + 1, Outcome::always(default));
         }
-        // runc takes a highest number of 0 for "none found".
-        if let Some(highest) = highest.filter(|&number| number > 0) {
-            ranges.push(highest + 1, Outcome::always(policy.newer.code()));
+        if let Some((from, action)) = newer {
+            ranges.push(from, Outcome::always(action.code()));
         }
         ranges
     }

@@ -70,7 +70,18 @@ const SOCKET: [&str; 20] = [
 
 /// In the order of `SEMOP` = 1 to 4, `MSGSND` = 11 to 14, `SHMAT` = 21 to 24 (`linux/ipc.h`).
 const IPC: [&str; 12] = [
-    "semop", "semget", "semctl", "semtimedop", "msgsnd", "msgrcv", "msgget", "msgctl", "shmat", "shmdt", "shmget", "shmctl",
+    "semop",
+    "semget",
+    "semctl",
+    "semtimedop",
+    "msgsnd",
+    "msgrcv",
+    "msgget",
+    "msgctl",
+    "shmat",
+    "shmdt",
+    "shmget",
+    "shmctl",
 ];
 
 #[cfg(test)]
@@ -118,7 +129,7 @@ mod tests {
     fn other_architectures_have_their_own() {
         assert_eq!(number(Arch::X86, "socketcall"), Some(102));
         assert_eq!(number(Arch::X86_64, "socketcall"), None);
-        assert_eq!(number(Arch::X32, "execve"), Some(520 | X32_BIT));
+        assert_eq!(number(Arch::X32, "execve"), Some(X32_BIT + 520));
         assert_eq!(number(Arch::Aarch64, "newfstatat"), Some(79));
         assert_eq!(number(Arch::Aarch64, "clock_gettime64"), None);
         assert_eq!(number(Arch::Arm, "cacheflush"), Some(0xf_0002));

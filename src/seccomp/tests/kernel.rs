@@ -51,7 +51,7 @@ fn a_witness_tells_the_filter_from_none() {
 fn there_is_no_witness_where_the_answer_would_be_the_same_anyway() {
     let mut policy = docker();
     policy.default = Action::Allow;
-    policy.newer = Action::Allow;
+    policy.newer = None;
     policy.rules.clear();
     assert!(Witness::choose(&filter(&policy).program).is_none());
     // It already stands behind such a filter, so no call's refusal would prove that a second one is there.
@@ -98,7 +98,9 @@ fn a_32_bit_program_runs_under_dockers_filter() {
         }
     };
     match run() {
-        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => return println!("SKIP i386: this kernel runs none"),
+        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+            return println!("SKIP i386: this kernel runs none");
+        }
         status => assert_eq!(status.unwrap().code(), Some(0)),
     }
     assert_eq!(behind(&filter(&docker()), run).unwrap().code(), Some(libc::EPERM));
