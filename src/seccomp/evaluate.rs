@@ -67,8 +67,8 @@ pub(super) fn high(value: u64) -> u32 {
 
 /// What `program` returns for `data` (`SECCOMP_RET_*` with its 16 bits of data).
 ///
-/// It knows the instructions that [`compile`](super::compile) and libseccomp emit. Any other, and a jump out of the program,
-/// is answered with `SECCOMP_RET_KILL_PROCESS`; the kernel would not have taken such a program in the first place.
+/// It knows the instructions that [`compile()`](super::compile()) and libseccomp emit. Any other, and a jump out of the
+/// program, is answered with `SECCOMP_RET_KILL_PROCESS`; the kernel would not have taken such a program in the first place.
 pub fn evaluate(program: &[sock_filter], data: &SeccompData) -> u32 {
     run(program, data).unwrap_or(libc::SECCOMP_RET_KILL_PROCESS)
 }

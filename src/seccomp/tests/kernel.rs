@@ -1,9 +1,5 @@
 //! The filter installed for real, in threads of its own: without `TSYNC` a filter is its thread's alone.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
 use std::thread;
 
 use super::{filter, policy};
@@ -84,6 +80,11 @@ const I386: &[u8; 106] = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_32_bit_program_runs_under_dockers_filter() {
+    use std::io;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, ExitStatus};
+
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("i386");
     std::fs::write(&path, I386).unwrap();
