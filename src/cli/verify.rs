@@ -20,8 +20,8 @@ Examples:
   austere verify ./image.tar --http 8080/healthz
   austere verify oci:layout:latest --tmpfs /run --format json
 
-Without a probe the plan comes from the image: every exposed TCP port must accept a connection; without one, the app must stay up
-for 3 s or exit 0.
+Without a probe the plan comes from the image: every exposed TCP port must accept a
+connection; without one, the app must stay up for 3 s or exit 0.
 
 Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 
@@ -74,12 +74,10 @@ pub(super) struct Args {
     pub format: Format,
 }
 
-/// Forms of a report.
+/// Forms of a report: for people, and for programs (`austere.verdict/1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
     Text,
-    /// For programs: schema austere.verdict/1
     Json,
 }
 

@@ -16,7 +16,7 @@ const FIELDS: usize = 128;
 /// How much of a body is read. A longer one is an answer as well.
 const BODY: u64 = 1 << 20;
 /// How long a body is read. One that never ends is an answer as well.
-const BODY_TIME: Duration = Duration::from_secs(2);
+const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// What an app answered.
 #[derive(Debug, PartialEq, Eq)]
