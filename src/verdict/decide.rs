@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn the_reason_is_a_sentence() {
         let manner = "read-only, without capabilities, as 65532:0";
-        let reason = |answer, measures: &[Measure], baseline| decide(answer, measures, baseline, "exit 1", manner).reason;
+        let reason =
+            |answer, measures: &[Measure], baseline| decide(answer, measures, baseline, "exit 1", manner).reason;
         let measures = measures();
         assert_eq!(
             decide(Answer::Works, &measures[1].1, Baseline::NotTried, "works", manner).reason,
