@@ -8,8 +8,10 @@ mod run;
 mod unpack;
 mod verify;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 /// Exit codes of every command but `run`, which gives the app's own.
@@ -52,6 +54,24 @@ enum Command {
     Unpack(unpack::Args),
     /// Show what this host can enforce
     Doctor(doctor::Args),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Writes to standard output. A reader that went away has read enough.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
 }
 
 /// What cannot be done on this host: the verdict is `inconclusive`, not wrong input.

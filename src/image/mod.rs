@@ -1,11 +1,30 @@
 //! An image as its manifest and configuration describe it.
 
+pub mod config;
+pub mod manifest;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::platform::Platform;
+
+/// Bytes that are not the document they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// Not JSON, or JSON of another shape.
+    #[error("{document} is not valid: {why}")]
+    Invalid {
+        /// `image index`, `image manifest`, `image configuration`, …
+        document: &'static str,
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// A layer in a form that austere does not unpack.
+    #[error("{0}")]
+    LayerType(String),
+}
 
 /// An image, whichever archive, layout or registry it lies in.
 #[derive(Clone, Debug)]

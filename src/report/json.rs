@@ -10,7 +10,12 @@ use crate::verdict::Verdict;
 ///
 /// Never: a verdict has text keys and finite numbers only.
 pub fn render(verdict: &Verdict) -> String {
-    let text = serde_json::to_string_pretty(verdict).expect("a verdict has text keys and finite numbers only");
+    page(verdict)
+}
+
+/// Any report of ours, in the same manner.
+pub(super) fn page(report: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string_pretty(report).expect("a report has text keys and finite numbers only");
     let mut escaped = String::with_capacity(text.len() + 1);
     for character in text.chars() {
         // Outside of strings there is no character like this but the line feed.

@@ -1,0 +1,38 @@
+//! Control groups.
+
+use super::{Check, Status};
+
+pub(super) fn check() -> Check {
+    match version(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default()) {
+        "v2" => Check::new("cgroup", Status::Ok, "version 2"),
+        "" => Check::new("cgroup", Status::Warn, "/proc/self/cgroup has no groups")
+            .means("memory and process limits hold through rlimits only"),
+        other => Check::new("cgroup", Status::Warn, format!("version 1 ({other})"))
+            .means("memory and process limits hold through rlimits only, unless root sets them"),
+    }
+}
+
+/// cgroups(7), "/proc/pid/cgroup": version 2 is the line that starts with `0::`.
+fn version(groups: &str) -> &'static str {
+    let two = groups.lines().any(|line| line.starts_with("0::"));
+    let one = groups.lines().any(|line| !line.starts_with("0::"));
+    match (one, two) {
+        (false, true) => "v2",
+        (true, true) => "hybrid",
+        (true, false) => "v1",
+        (false, false) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_apart() {
+        assert_eq!(version("0::/user.slice\n"), "v2");
+        assert_eq!(version("5:pids:/\n0::/\n"), "hybrid");
+        assert_eq!(version("5:pids:/\n"), "v1");
+        assert_eq!(version(""), "");
+    }
+}
