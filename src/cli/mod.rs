@@ -1,6 +1,7 @@
 //! The doors: one file a command. Arguments come in here; results leave on standard output, the rest on standard error.
 
 mod doctor;
+mod flags;
 mod inspect;
 mod launch;
 mod run;
@@ -80,6 +81,9 @@ pub struct CannotEnforce(pub String);
 
 /// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
+    if let Some(code) = std::env::args_os().next().and_then(|name| crate::example::run(&name)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

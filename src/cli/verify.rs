@@ -1,10 +1,184 @@
-//! To come.
+//! `austere verify`: run an image in the jail, test that it works there, and judge.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-#[derive(clap::Args)]
-pub(super) struct Args {}
+use clap::ValueEnum;
+
+use super::flags::{EnvVar, Tmpfs, User};
+use crate::image::Config;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::report;
+use crate::smoke::plan::{self, Origin, Plan, PlanError, Probe};
+use crate::verdict::{Status, Verdict};
+
+const EXAMPLES: &str = "\
+Examples:
+  austere verify example:hello
+  austere verify ./image.tar --http 8080/healthz
+  austere verify oci:layout:latest --tmpfs /run --format json
+
+Without a probe the plan comes from the image: every exposed TCP port must accept a
+connection; without one, the app must stay up for 3 s or exit 0.
+
+Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
+    pub image: Reference,
+
+    /// Must answer HTTP there (status 200-399 by default) [repeatable]
+    #[arg(long, value_name = "PORT[/PATH][=STATUS]", value_parser = Probe::http, help_heading = "Smoke plan")]
+    pub http: Vec<Probe>,
+    /// Must accept a TCP connection there [repeatable]
+    #[arg(long, value_name = "PORT", value_parser = Probe::tcp, help_heading = "Smoke plan")]
+    pub tcp: Vec<Probe>,
+    /// Must end by itself with this code
+    #[arg(
+        long, value_name = "CODE", value_parser = Probe::exit, help_heading = "Smoke plan", conflicts_with_all = ["http", "tcp", "up"]
+    )]
+    pub exit: Option<Probe>,
+    /// Must stay up this long
+    #[arg(long, value_name = "SECONDS", value_parser = Probe::up, help_heading = "Smoke plan")]
+    pub up: Option<Probe>,
+    /// Must be ready, or end, within this time
+    #[arg(long, value_name = "SECONDS", value_parser = plan::seconds, default_value = "30", help_heading = "Smoke plan")]
+    pub timeout: Duration,
+
+    /// The user the app runs as; its group is passwd's, else 0
+    #[arg(long, value_name = "USER[:GROUP]", default_value = "65532", help_heading = "Jail")]
+    pub user: User,
+    /// Set a variable, or pass the caller's on [repeatable]
+    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Jail")]
+    pub env: Vec<EnvVar>,
+    /// A writable directory in memory, as `docker --tmpfs` [repeatable]
+    #[arg(long, value_name = "PATH[:OPTIONS]", help_heading = "Jail")]
+    pub tmpfs: Vec<Tmpfs>,
+    /// Leave a measure out, so that its read-back must say so
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub without_measure: Vec<String>,
+
+    /// The platform to choose from an index
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]
+    pub platform: Option<Platform>,
+    /// Where unpacked layers are kept
+    #[arg(long, value_name = "DIR", env = "AUSTERE_STORE", hide_env_values = true, help_heading = "Image")]
+    pub store: Option<PathBuf>,
+
+    /// How the verdict is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Report")]
+    pub format: Format,
+}
+
+/// Forms of a report: for people, and for programs (`austere.verdict/1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+impl Args {
+    /// What was asked for, or what follows from the image.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the jail comes with its own branch"))]
+    pub(super) fn plan(&self, config: &Config) -> Result<Plan, PlanError> {
+        let asked = self.http.iter().chain(&self.tcp).chain(&self.exit).chain(&self.up);
+        let probes: Vec<_> = asked.cloned().collect();
+        if probes.is_empty() {
+            return Ok(Plan::from_image(config, self.timeout));
+        }
+        Plan::new(Origin::Flags, probes, self.timeout)
+    }
+
+    /// Writes the verdict to standard output and gives its exit code.
+    #[expect(dead_code, reason = "the jail comes with its own branch")]
+    pub(super) fn deliver(&self, verdict: &Verdict) -> std::io::Result<ExitCode> {
+        use std::io::Write;
+        match self.format {
+            Format::Text => anstream::stdout().write_all(report::text::render(verdict).as_bytes())?,
+            Format::Json => std::io::stdout().write_all(report::json::render(verdict).as_bytes())?,
+        }
+        Ok(match verdict.verdict {
+            Status::Pass => super::exit::PASS,
+            Status::Fail => super::exit::fail(),
+            Status::Inconclusive => super::exit::inconclusive(),
+        })
+    }
+}
 
 pub(super) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
     anyhow::bail!("not yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn line(words: &str) -> Result<Args, clap::Error> {
+        let words = words.split_whitespace().map(|word| if word == "''" { "" } else { word });
+        Line::try_parse_from(std::iter::once("verify").chain(words)).map(|line| line.args)
+    }
+
+    fn refused(words: &str) -> String {
+        let error = line(words).expect_err(words);
+        assert_eq!(error.exit_code(), 2, "{words}");
+        error.to_string()
+    }
+
+    #[test]
+    fn no_image_is_a_usage_error() {
+        assert!(refused("").contains("<IMAGE>"));
+        assert!(refused("''").contains("is a variable unset?"));
+        assert!(refused("--http 80").contains("<IMAGE>"));
+        assert!(refused("no-such-image").contains("neither a file nor"));
+    }
+
+    #[test]
+    fn flags_make_the_plan() {
+        let args = line("example:hello --http 80/x=204 --tcp 22 --http 81 --up 1.5 --timeout 5").unwrap();
+        let plan = args.plan(&Config::default()).unwrap();
+        let targets: Vec<_> = plan.probes.iter().map(|probe| format!("{} {}", probe.kind(), probe.target())).collect();
+        assert_eq!(targets, ["http 80/x", "http 81/", "tcp 22", "up 1.5 s"]);
+        assert_eq!((plan.origin, plan.timeout), (Origin::Flags, Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn without_flags_the_plan_is_the_image_s() {
+        let args = line("example:hello").unwrap();
+        let plan = args.plan(&Config::default()).unwrap();
+        assert_eq!((plan.origin, plan.timeout, plan.probes.len()), (Origin::Image, plan::TIMEOUT, 1));
+        assert_eq!(args.user, "65532".parse().unwrap());
+        assert_eq!(args.format, Format::Text);
+    }
+
+    #[test]
+    fn contradictions_and_junk_are_refused() {
+        assert!(refused("example:hello --exit 0 --tcp 80").contains("cannot be used with"));
+        assert!(refused("example:hello --http 0").contains("is not a port"));
+        assert!(refused("example:hello --exit 256").contains("is not an exit code"));
+        assert!(refused("example:hello --user +0").contains("is not USER[:GROUP]"));
+        assert!(refused("example:hello --user=-1").contains("is not USER[:GROUP]"));
+        assert!(refused("example:hello --tmpfs run").contains("absolute path"));
+        assert!(refused("example:hello --platform amd64").contains("is not a platform"));
+        assert!(refused("example:hello --format xml").contains("possible values: text, json"));
+    }
+
+    #[test]
+    fn help_lines_are_short_and_the_test_flag_is_hidden() {
+        use clap::CommandFactory;
+        let help = Line::command().render_help().to_string();
+        assert!(!help.contains("without-measure") && help.contains("Smoke plan:"));
+        assert!(line("example:hello --without-measure seccomp").is_ok());
+    }
 }

@@ -47,7 +47,7 @@ impl<'a> Recipe<'a> {
         }
         let program = spec.argv.first().map_or("", String::as_str);
         if program.is_empty() {
-            return Err(Refusal::image("execve", "no entrypoint and no command", Errno::ENOENT));
+            return Err(Refusal::image("find the program", "no entrypoint and no command", Errno::ENOENT));
         }
         let path = env.iter().rev().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
         let candidates = if program.contains('/') {
@@ -167,13 +167,16 @@ impl<'a> Recipe<'a> {
             is_file(path) && faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
         };
         let candidates = || self.candidates.iter().map(CString::as_c_str);
-        let found = candidates().find(|path| executable(path)).or_else(|| candidates().find(|path| is_file(path)));
+        // What may not even be looked at is there; the exec will say why it is refused.
+        let is_hidden = |path: &CStr| matches!(stat(path), Err(Errno::EACCES));
+        let found = candidates()
+            .find(|path| executable(path))
+            .or_else(|| candidates().find(|path| is_file(path) || is_hidden(path)));
         let name = self.spec.argv.first().map_or("", String::as_str);
-        match found {
-            Some(path) => Ok(path),
-            None if name.contains('/') => self.candidates.first().map(CString::as_c_str).ok_or_else(|| not_found(name)),
-            None => Err(not_found(&format!("{name}, in no folder of PATH"))),
-        }
+        found.ok_or_else(|| match name.contains('/') {
+            true => not_found(name),
+            false => not_found(&format!("{name}, in no folder of PATH")),
+        })
     }
 
     fn confine(
@@ -210,6 +213,7 @@ impl<'a> Recipe<'a> {
     }
 }
 
+/// Nothing to execute: no jail made this happen.
 fn not_found(name: &str) -> Refusal {
-    Refusal::app("execve", name, Errno::ENOENT)
+    Refusal::image("find the program", name, Errno::ENOENT)
 }

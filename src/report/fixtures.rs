@@ -100,12 +100,13 @@ pub(super) fn verdict(case: Case) -> Verdict {
     let (reference, outcome, baseline) = match case {
         Case::Pass => {
             let mut outcome =
-                worked(result(probe, ProbeStatus::Passed, "accepts; HTTP 500 Internal Server Error", 3.14, 0.41, 7));
+                worked(result(probe, ProbeStatus::Passed, "accepts; HTTP 500 Internal Server Error", 3.12, 0.41, 7));
             outcome.findings.push(crate::finding::Finding {
                 code: "http-5xx".to_owned(),
                 role: crate::finding::Role::Contributing,
                 severity: crate::finding::Severity::Warning,
-                message: "port 8080 accepts connections and answers `GET /` with HTTP 500 Internal Server Error".to_owned(),
+                message: "port 8080 accepts connections and answers `GET /` with HTTP 500 Internal Server Error"
+                    .to_owned(),
                 advice: Some("ask for a path that shows the app's health: --http 8080/PATH".to_owned()),
                 ..Default::default()
             });

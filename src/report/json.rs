@@ -5,6 +5,10 @@ use crate::verdict::Verdict;
 /// The verdict as indented JSON with a line feed at its end. The keys have the order of the type's fields.
 ///
 /// Every character that a terminal could act on is written as an escape, which is the same text to a parser.
+///
+/// # Panics
+///
+/// Never: a verdict has text keys and finite numbers only.
 pub fn render(verdict: &Verdict) -> String {
     page(verdict)
 }
@@ -27,6 +31,10 @@ pub(super) fn page(report: &impl serde::Serialize) -> String {
 }
 
 /// The JSON Schema of what [`render`] writes, as `docs/verdict.schema.json` has it.
+///
+/// # Panics
+///
+/// Never: a schema is JSON.
 pub fn schema() -> String {
     let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Verdict)).expect("a schema is JSON");
     text.push('\n');
@@ -70,8 +78,26 @@ mod tests {
     fn every_key_of_the_form_is_there_and_in_order() {
         let text = render(&fixtures::verdict(Case::Pass));
         let keys = [
-            "schema", "austere", "host", "started_at", "verdict", "reason", "baseline", "image", "preset", "relaxations",
-            "ids", "plan", "ladder", "levels", "measures", "probes", "findings", "app", "durations_ms", "fit",
+            "schema",
+            "austere",
+            "host",
+            "started_at",
+            "verdict",
+            "reason",
+            "baseline",
+            "image",
+            "preset",
+            "relaxations",
+            "ids",
+            "plan",
+            "ladder",
+            "levels",
+            "measures",
+            "probes",
+            "findings",
+            "app",
+            "durations_ms",
+            "fit",
         ];
         let at: Vec<_> = keys.iter().map(|key| text.find(&format!("\n  \"{key}\": ")).unwrap_or(usize::MAX)).collect();
         assert!(at.is_sorted() && !at.contains(&usize::MAX), "{text}");

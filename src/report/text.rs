@@ -78,7 +78,9 @@ fn measures(page: &mut Page, verdict: &Verdict) {
         _ if held == count => page.line(&format!("all {count} hold ({whose})")),
         _ => page.line(&format!("{held} of {count} hold ({whose})")),
     }
-    for Measure { name, asked, read_back, status, why, .. } in verdict.measures.iter().filter(|measure| !measure.holds()) {
+    for Measure { name, asked, read_back, status, why, .. } in
+        verdict.measures.iter().filter(|measure| !measure.holds())
+    {
         let (state, style) = match status {
             MeasureStatus::Holds => ("holds", GOOD),
             MeasureStatus::Broken => ("broken", BAD),
@@ -184,7 +186,8 @@ fn times(page: &mut Page, durations: &Durations) {
         ("unhardened", unhardened),
         ("all", total),
     ];
-    let times: Vec<_> = named.iter().filter_map(|(name, ms)| Some(format!("{name} {}", said((**ms)?)).replace(' ', TIED))).collect();
+    let times: Vec<_> =
+        named.iter().filter_map(|(name, ms)| Some(format!("{name} {}", said((**ms)?)).replace(' ', TIED))).collect();
     if !times.is_empty() {
         page.section("time");
         page.line(&times.join(", "));

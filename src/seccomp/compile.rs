@@ -1,14 +1,12 @@
-//! A policy to a classic BPF program.
-//!
-//! For each audit architecture the numbers are cut into ranges with the same outcome, and the ranges make the leaves of a
-//! binary search tree: a call that is always allowed is found in eight or so comparisons, whatever its number.
+//! A policy to a program: for each audit architecture, the numbers are cut into ranges with the same outcome.
 
 use std::collections::BTreeMap;
 
-use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
+use libc::{BPF_JEQ, sock_filter};
 
-use super::evaluate::{audit_arch, high, low};
-use super::table::{X32_BIT, known, multiplexed, number};
+use super::emit::{jump, load, ret, skip, tree};
+use super::evaluate::audit_arch;
+use super::table::{Numbers, X32_BIT, multiplexed, number};
 use crate::profile::seccomp::{Arch, Condition, Op, Policy, Rule};
 
 /// A program that can be installed, and what was left out of it.
@@ -47,12 +45,21 @@ pub fn compile(policy: &Policy) -> Result<Filter, CompileError> {
         return Err(CompileError::Arguments(rule.name.clone()));
     }
     let foreign = policy.foreign.code();
+    let (mut rules, mut unknown) = (Vec::with_capacity(policy.rules.len()), Vec::new());
+    for rule in &policy.rules {
+        match Numbers::of(&rule.name) {
+            Some(numbers) => rules.push((rule, numbers)),
+            None => unknown.push(rule.name.clone()),
+        }
+    }
+    unknown.sort_unstable();
+    unknown.dedup();
     let mut program = vec![load(4)];
     for &arch in policy.architectures.iter().filter(|&&arch| arch != Arch::X32) {
-        let mut ranges = Ranges::of(arch, policy);
+        let mut ranges = Ranges::of(arch, policy, &rules);
         if arch == Arch::X86_64 {
             if policy.architectures.contains(&Arch::X32) {
-                ranges.append(Ranges::of(Arch::X32, policy));
+                ranges.append(Ranges::of(Arch::X32, policy, &rules));
             } else {
                 ranges.push(X32_BIT, Outcome::always(foreign));
                 // A tracer sets -1 to skip a call, and since Linux 4.8 the filter is asked again after it.
@@ -77,27 +84,24 @@ pub fn compile(policy: &Policy) -> Result<Filter, CompileError> {
     if policy.flags.spec_allow {
         flags |= libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     }
-    let mut unknown: Vec<String> = policy.rules.iter().filter(|r| !known(&r.name)).map(|r| r.name.clone()).collect();
-    unknown.sort_unstable();
-    unknown.dedup();
     Ok(Filter { program, flags, unknown })
 }
 
 /// What becomes of one number: the first case that holds, otherwise `otherwise`.
 #[derive(Clone, Default)]
-struct Outcome {
-    cases: Vec<Case>,
-    otherwise: u32,
+pub(super) struct Outcome {
+    pub cases: Vec<Case>,
+    pub otherwise: u32,
     /// A rule without conditions has spoken; nothing after it counts.
     settled: bool,
     /// Only lower halves count.
-    narrow: bool,
+    pub narrow: bool,
 }
 
 #[derive(Clone, PartialEq)]
-struct Case {
-    conditions: Vec<Condition>,
-    then: u32,
+pub(super) struct Case {
+    pub conditions: Vec<Condition>,
+    pub then: u32,
 }
 
 impl Outcome {
@@ -127,13 +131,13 @@ struct Ranges(Vec<(u32, Outcome)>);
 
 impl Ranges {
     /// The numbers of one architecture.
-    fn of(arch: Arch, policy: &Policy) -> Ranges {
+    fn of(arch: Arch, policy: &Policy, rules: &[(&Rule, Numbers)]) -> Ranges {
         let default = policy.default.code();
         let narrow = matches!(arch, Arch::X86 | Arch::X32 | Arch::Arm);
         let fresh = || Outcome { otherwise: default, narrow, ..Outcome::default() };
         let mut outcomes: BTreeMap<u32, Outcome> = BTreeMap::new();
         let mut highest = None;
-        for rule in &policy.rules {
+        for &(rule, numbers) in rules {
             let mut add = |number, conditions: Vec<Condition>| {
                 // What says the same as the default is no rule to runc, and so hides no other.
                 if rule.action != policy.default {
@@ -146,7 +150,7 @@ impl Ranges {
             {
                 add(number, through(rule, call));
             }
-            if let Some(number) = number(arch, &rule.name) {
+            if let Some(number) = numbers.on(arch) {
                 add(number, rule.conditions.clone());
                 // libseccomp resolves a multiplexed call to no number, so runc does not count it.
                 if multiplexed.is_none() {
@@ -154,15 +158,20 @@ impl Ranges {
                 }
             }
         }
+        // runc takes a highest number of 0 for "none found".
+        let newer = policy.newer.zip(highest.filter(|&number| number > 0)).map(|(action, number)| (number + 1, action));
+        if let Some((from, _)) = newer {
+            // What is left above are multiplexed calls; runc's check comes first.
+            outcomes.split_off(&from);
+        }
         let mut ranges = Ranges(Vec::with_capacity(2 * outcomes.len() + 2));
         ranges.push(if arch == Arch::X32 { X32_BIT } else { 0 }, Outcome::always(default));
         for (number, outcome) in outcomes {
             ranges.push(number, outcome);
             ranges.push(number + 1, Outcome::always(default));
         }
-        // runc takes a highest number of 0 for "none found".
-        if let Some(highest) = highest.filter(|&number| number > 0) {
-            ranges.push(highest + 1, Outcome::always(policy.newer.code()));
+        if let Some((from, action)) = newer {
+            ranges.push(from, Outcome::always(action.code()));
         }
         ranges
     }
@@ -186,136 +195,4 @@ impl Ranges {
 fn through(rule: &Rule, call: u64) -> Vec<Condition> {
     let rest = rule.conditions.iter().filter(|c| c.index != 0).copied();
     std::iter::once(Condition { index: 0, op: Op::Eq, value: call }).chain(rest).collect()
-}
-
-/// Finds the range of the number that is in the accumulator.
-fn tree(ranges: &[(u32, Outcome)]) -> Vec<sock_filter> {
-    if let [(_, outcome)] = ranges {
-        return leaf(outcome);
-    }
-    let (below, above) = ranges.split_at(ranges.len() / 2);
-    let (left, right) = (tree(below), tree(above));
-    let start = above.first().map_or(0, |(start, _)| *start);
-    let mut code = match u8::try_from(left.len()) {
-        Ok(length) => vec![jump(BPF_JGE, start, length, 0)],
-        Err(_) => vec![jump(BPF_JGE, start, 0, 1), skip(left.len())],
-    };
-    code.extend(left);
-    code.extend(right);
-    code
-}
-
-fn leaf(outcome: &Outcome) -> Vec<sock_filter> {
-    let mut code = Vec::new();
-    for case in &outcome.cases {
-        // A case is at most six times seven instructions long, so its jumps fit.
-        let mut steps: Vec<Step> = Vec::new();
-        for condition in &case.conditions {
-            let check = check(condition, outcome.narrow);
-            let end = steps.len() + check.len();
-            steps.extend(check.into_iter().map(|step| step.settle(end)));
-        }
-        let out = steps.len() + 1;
-        for (at, step) in steps.into_iter().enumerate() {
-            code.push(step.emit(at, out));
-        }
-        code.push(ret(case.then));
-    }
-    code.push(ret(outcome.otherwise));
-    code
-}
-
-/// Where a comparison leads.
-#[derive(Clone, Copy)]
-enum Target {
-    Next,
-    Holds,
-    Fails,
-    At(usize),
-}
-
-enum Step {
-    Plain(sock_filter),
-    Compare { code: u32, k: u32, yes: Target, no: Target },
-}
-
-impl Step {
-    /// A condition that holds goes on at `end`, where the next begins.
-    fn settle(self, end: usize) -> Step {
-        let settle = |target| if let Target::Holds = target { Target::At(end) } else { target };
-        match self {
-            Step::Plain(_) => self,
-            Step::Compare { code, k, yes, no } => Step::Compare { code, k, yes: settle(yes), no: settle(no) },
-        }
-    }
-
-    /// The instruction at `at`, in a case that ends before `out`.
-    fn emit(self, at: usize, out: usize) -> sock_filter {
-        let distance = |target| {
-            let to = match target {
-                Target::Next | Target::Holds => at + 1,
-                Target::Fails => out,
-                Target::At(to) => to,
-            };
-            u8::try_from(to - at - 1).unwrap_or(u8::MAX)
-        };
-        match self {
-            Step::Plain(instruction) => instruction,
-            Step::Compare { code, k, yes, no } => jump(code, k, distance(yes), distance(no)),
-        }
-    }
-}
-
-/// Compares one argument: the upper half, where it decides, then the lower.
-fn check(condition: &Condition, narrow: bool) -> Vec<Step> {
-    let (yes, no) = match condition.op {
-        Op::Ne | Op::Lt | Op::Le => (Target::Fails, Target::Holds),
-        _ => (Target::Holds, Target::Fails),
-    };
-    let mask = if let Op::MaskedEq(mask) = condition.op { mask } else { u64::MAX };
-    let value = condition.value & mask;
-    let code = match condition.op {
-        Op::Eq | Op::Ne | Op::MaskedEq(_) => BPF_JEQ,
-        Op::Gt | Op::Le => BPF_JGT,
-        Op::Ge | Op::Lt => BPF_JGE,
-    };
-    let offset = 16 + 8 * u32::from(condition.index);
-    let mut steps = Vec::with_capacity(7);
-    let fetch = |steps: &mut Vec<Step>, offset, mask| {
-        steps.push(Step::Plain(load(offset)));
-        if mask != u32::MAX {
-            steps.push(Step::Plain(instruction(BPF_ALU | BPF_AND | BPF_K, 0, 0, mask)));
-        }
-    };
-    if !narrow && high(mask) != 0 {
-        fetch(&mut steps, offset + 4, high(mask));
-        if code != BPF_JEQ {
-            steps.push(Step::Compare { code: BPF_JGT, k: high(value), yes, no: Target::Next });
-        }
-        steps.push(Step::Compare { code: BPF_JEQ, k: high(value), yes: Target::Next, no });
-    }
-    fetch(&mut steps, offset, low(mask));
-    steps.push(Step::Compare { code, k: low(value), yes, no });
-    steps
-}
-
-fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
-    // Classic BPF's codes are below 256.
-    sock_filter { code: u16::try_from(code).unwrap_or(u16::MAX), jt, jf, k }
-}
-
-fn load(offset: u32) -> sock_filter {
-    instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, offset)
-}
-
-fn ret(code: u32) -> sock_filter {
-    instruction(BPF_RET | BPF_K, 0, 0, code)
-}
-
-fn jump(comparison: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
-    instruction(BPF_JMP | comparison | BPF_K, jt, jf, k)
-}
-
-fn skip(count: usize) -> sock_filter {
-    instruction(BPF_JMP | BPF_JA, 0, 0, u32::try_from(count).unwrap_or(u32::MAX))
 }

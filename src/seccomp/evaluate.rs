@@ -3,8 +3,11 @@
 //! Source: seccomp(2); Linux `Documentation/networking/filter.rst` for classic BPF, `kernel/seccomp.c`
 //! (`seccomp_check_filter`) for what of it a filter may use.
 
-use libc::{BPF_A, BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use libc::sock_filter;
+use libc::{
+    BPF_A, BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET,
+    BPF_W,
+};
 
 use crate::profile::seccomp::Arch;
 
@@ -58,15 +61,14 @@ pub(super) fn low(value: u64) -> u32 {
 }
 
 /// The upper half.
-#[expect(clippy::cast_possible_truncation)]
 pub(super) fn high(value: u64) -> u32 {
     (value >> 32) as u32
 }
 
 /// What `program` returns for `data` (`SECCOMP_RET_*` with its 16 bits of data).
 ///
-/// It knows the instructions that [`compile`](super::compile) and libseccomp emit. Any other, and a jump out of the program,
-/// is answered with `SECCOMP_RET_KILL_PROCESS`; the kernel would not have taken such a program in the first place.
+/// It knows the instructions that [`compile()`](super::compile()) and libseccomp emit. Any other, and a jump out of the
+/// program, is answered with `SECCOMP_RET_KILL_PROCESS`; the kernel would not have taken such a program in the first place.
 pub fn evaluate(program: &[sock_filter], data: &SeccompData) -> u32 {
     run(program, data).unwrap_or(libc::SECCOMP_RET_KILL_PROCESS)
 }
@@ -113,7 +115,8 @@ mod tests {
     #[test]
     fn halves_of_arguments_are_where_the_kernel_has_them() {
         let data = SeccompData::new(Arch::X86_64, 7, [0, 0, 0x1122_3344_5566_7788, 0, 0, 9]);
-        let load = |offset| evaluate(&[op(BPF_LD | BPF_W | BPF_ABS, 0, 0, offset), op(BPF_RET | BPF_A, 0, 0, 0)], &data);
+        let load =
+            |offset| evaluate(&[op(BPF_LD | BPF_W | BPF_ABS, 0, 0, offset), op(BPF_RET | BPF_A, 0, 0, 0)], &data);
         assert_eq!([load(0), load(4)], [7, 0xC000_003E]);
         assert_eq!([load(32), load(36), load(56)], [0x5566_7788, 0x1122_3344, 9]);
     }

@@ -6,6 +6,7 @@
 //! policy, while `evaluate` runs any such program in user space.
 
 mod compile;
+mod emit;
 mod evaluate;
 mod numbers;
 mod table;

@@ -6,7 +6,7 @@
 /// There is no such call on that architecture.
 pub(super) const NO: u32 = u32::MAX;
 
-/// Names in byte order, with their numbers on x86_64, i386, x32 (without its bit 30), aarch64 and arm (EABI).
+/// Names in byte order, with their numbers on `x86_64`, i386, x32 (without its bit 30), aarch64 and arm (EABI).
 #[rustfmt::skip]
 pub(super) const CALLS: &[(&str, [u32; 5])] = &[
     ("_llseek", [NO, 140, NO, NO, 140]),

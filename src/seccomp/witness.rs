@@ -72,7 +72,10 @@ impl Witness {
     pub fn judge(&self, seen: &Observation) -> Result<(), String> {
         if seen.refused != -i64::from(self.errno) {
             let (call, got) = (self.refused, seen.refused);
-            return Err(format!("the seccomp filter should answer {call:?} with {}, and the call gave {got}", -self.errno));
+            return Err(format!(
+                "the seccomp filter should answer {call:?} with {}, and the call gave {got}",
+                -self.errno
+            ));
         }
         if seen.allowed < 0 {
             let (call, got) = (self.allowed, seen.allowed);

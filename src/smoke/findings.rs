@@ -19,7 +19,8 @@ pub(super) struct Evidence<'a> {
 
 const LOOPBACK: &str = "let it listen on 0.0.0.0 or on the container's address; behind a published port or a Service it is as \
                         unreachable as here";
-const UNHEARD: &str = "PID 1 gets only the signals it handles: add a handler, or start the program through a small init";
+const UNHEARD: &str =
+    "PID 1 gets only the signals it handles: add a handler, or start the program through a small init";
 const FOREGROUND: &str = "a program that goes to the background ends its container: run it in the foreground";
 
 /// The sentence for the first line, and the findings with the cause first.
@@ -112,7 +113,8 @@ fn server_error(result: &ProbeResult) -> Option<Finding> {
 fn hard_to_stop(evidence: &Evidence<'_>, stop: Stop) -> Option<Finding> {
     let (code, severity, message, advice) = match stop {
         Stop { unheard: true, .. } => {
-            let message = "the app does not handle its stop signal, so an engine waits its whole grace and kills it".to_owned();
+            let message =
+                "the app does not handle its stop signal, so an engine waits its whole grace and kills it".to_owned();
             ("stop-signal-unheard", Severity::Notice, message, UNHEARD)
         }
         // An app that failed got a short grace only, which says nothing.

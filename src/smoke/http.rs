@@ -16,7 +16,7 @@ const FIELDS: usize = 128;
 /// How much of a body is read. A longer one is an answer as well.
 const BODY: u64 = 1 << 20;
 /// How long a body is read. One that never ends is an answer as well.
-const BODY_TIME: Duration = Duration::from_secs(2);
+const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// What an app answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,9 +98,10 @@ impl Incoming<'_, '_> {
             }
             seen = self.bytes.len();
             if self.more()? == 0 {
-                return Err(Miss::after_connect(match self.bytes.is_empty() {
-                    true => "accepted, then closed without an answer".to_owned(),
-                    false => format!("answered `{}`, then closed", excerpt(&self.bytes)),
+                return Err(Miss::after_connect(if self.bytes.is_empty() {
+                    "accepted, then closed without an answer".to_owned()
+                } else {
+                    format!("answered `{}`, then closed", excerpt(&self.bytes))
                 }));
             }
         }
@@ -191,11 +192,10 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Reply, Framing)>, Miss> {
         Ok(Status::Partial) => return Ok(None),
         Err(error) => return Err(Miss::after_connect(format!("answered with a broken HTTP head ({error})"))),
     };
-    let reply = Reply {
-        status: response.code.unwrap_or_default(),
-        reason: response.reason.unwrap_or_default().to_owned(),
-    };
-    let field = |name| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
+    let reply =
+        Reply { status: response.code.unwrap_or_default(), reason: response.reason.unwrap_or_default().to_owned() };
+    let field =
+        |name| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
     let chunked = field("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with(b"chunked"));
     let said = field("content-length").and_then(|value| std::str::from_utf8(value).ok()?.trim().parse().ok());
     // RFC 9112, section 6.3, in its order.

@@ -54,14 +54,8 @@ pub fn judge(app: &mut dyn Subject, plan: &Plan) -> Outcome {
     let alive_after_probes = vigil.end.is_none() && vigil.trouble.is_none();
     let grace = if answer == Answer::Works { plan.grace } else { plan.grace.min(LAST_WORDS) };
     let stop = vigil.stop(grace);
-    let evidence = findings::Evidence {
-        plan,
-        answer,
-        probes: &probes,
-        end: vigil.end,
-        stop,
-        trouble: vigil.trouble.as_deref(),
-    };
+    let evidence =
+        findings::Evidence { plan, answer, probes: &probes, end: vigil.end, stop, trouble: vigil.trouble.as_deref() };
     let (summary, findings) = findings::explain(&evidence);
     let (end, ended_at) = vigil.end.unzip();
     let output = vigil.app.output();
@@ -138,7 +132,9 @@ fn ask_ports(vigil: &mut Vigil<'_>, plan: &Plan, deadline: Instant) -> Vec<Probe
             }
             if !over.load(Ordering::Relaxed) && vigil.is_over(Duration::ZERO) {
                 over.store(true, Ordering::Release);
-                threads.iter().for_each(|handle| handle.thread().unpark());
+                for handle in &threads {
+                    handle.thread().unpark();
+                }
             }
         }
     });

@@ -7,6 +7,7 @@ mod http;
 mod judge;
 pub mod plan;
 mod probe;
+mod refused;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::finding::Finding;
 use crate::jail::subject::{End, Output, Stop};
 
 pub use judge::judge;
+pub use refused::refused;
 use plan::Probe;
 
 /// All that one run of the app showed.

@@ -84,10 +84,10 @@ fn once(probe: &Probe, to: SocketAddr, watch: &Watch<'_>, until: Instant) -> Res
         Probe::Http { path, status, .. } => {
             let reply = http::get(&mut connection, to, path)?;
             let seen = Seen { detail: reply.line(), status: Some(reply.status) };
-            match status.contains(reply.status) {
-                true => Ok(seen),
-                false => Err(Miss { status: seen.status, ..Miss::after_connect(seen.detail) }),
+            if !status.contains(reply.status) {
+                return Err(Miss { status: seen.status, ..Miss::after_connect(seen.detail) });
             }
+            Ok(seen)
         }
         Probe::Tcp { send, expect, .. } => {
             let detail = converse(&mut connection, send.as_deref(), expect.as_deref())?;

@@ -124,9 +124,10 @@ pub(super) fn converse(
             return Ok(format!("answers `{}`", excerpt(&reply)));
         }
     }
-    Err(Miss::after_connect(match reply.is_empty() {
-        true => "accepted, then closed without an answer".to_owned(),
-        false => format!("answered `{}`", excerpt(&reply)),
+    Err(Miss::after_connect(if reply.is_empty() {
+        "accepted, then closed without an answer".to_owned()
+    } else {
+        format!("answered `{}`", excerpt(&reply))
     }))
 }
 

@@ -87,18 +87,18 @@ fn ladder(answer: Answer, status: Status, baseline: Baseline) -> Vec<Rung> {
         (_, Baseline::Fails) => Reached::Failed,
         (_, Baseline::NotTried) => Reached::NotTried,
     };
-    let confined = match status {
+    let held = match status {
         Status::Pass => Reached::Reached,
         Status::Fail => Reached::Failed,
         Status::Inconclusive => Reached::NotTried,
     };
-    let rung = |rung: &str, status| Rung { rung: rung.to_owned(), status };
+    let step = |name: &str, status| Rung { rung: name.to_owned(), status };
     vec![
-        rung("runs", runs),
-        rung("read-only, no capabilities, non-root", confined),
-        rung("no shell inside", Reached::NotTried),
-        rung("runs sealed", Reached::NotTried),
-        rung("minimal profile", Reached::NotTried),
+        step("runs", runs),
+        step("read-only, no capabilities, non-root", held),
+        step("no shell inside", Reached::NotTried),
+        step("runs sealed", Reached::NotTried),
+        step("minimal profile", Reached::NotTried),
     ]
 }
 

@@ -19,10 +19,11 @@ pub struct Judgement {
 /// - An app that fails fails, even if the jail was weaker than asked: a stronger one would not have helped it. Only where the jail
 ///   did not *give* what it should have, that may be the cause, and nothing can be said; unless the app fails without any jail too.
 /// - What could not be tested is neither.
+/// - A measure that is not required (a second wall this kernel lacks) counts only when it is broken.
 ///
 /// `summary` says what the app did, `manner` how it was confined (`read-only, without capabilities, as 65532:0`).
 pub fn decide(answer: Answer, measures: &[Measure], baseline: Baseline, summary: &str, manner: &str) -> Judgement {
-    let broken: Vec<_> = measures.iter().filter(|measure| !measure.holds()).collect();
+    let broken: Vec<_> = measures.iter().filter(|measure| measure.required && !measure.holds()).collect();
     let missing: Vec<_> = broken.iter().copied().filter(|measure| measure.gives).collect();
     let (status, reason) = match answer {
         Answer::Works if measures.is_empty() => {
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn the_reason_is_a_sentence() {
         let manner = "read-only, without capabilities, as 65532:0";
-        let reason = |answer, measures: &[Measure], baseline| decide(answer, measures, baseline, "exit 1", manner).reason;
+        let reason =
+            |answer, measures: &[Measure], baseline| decide(answer, measures, baseline, "exit 1", manner).reason;
         let measures = measures();
         assert_eq!(
             decide(Answer::Works, &measures[1].1, Baseline::NotTried, "works", manner).reason,

@@ -56,7 +56,9 @@ impl Host {
         let cgroup = match () {
             () if is_cgroup2("/sys/fs/cgroup") => Cgroup::V2,
             () if is_cgroup2("/sys/fs/cgroup/unified") => Cgroup::Hybrid,
-            () if Path::new("/sys/fs/cgroup/memory").exists() || Path::new("/sys/fs/cgroup/pids").exists() => Cgroup::V1,
+            () if Path::new("/sys/fs/cgroup/memory").exists() || Path::new("/sys/fs/cgroup/pids").exists() => {
+                Cgroup::V1
+            }
             () => Cgroup::None,
         };
         Host { kernel, arch, landlock_abi, cgroup, euid: nix::unistd::geteuid().as_raw() }

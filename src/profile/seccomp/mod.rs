@@ -119,14 +119,15 @@ impl Profile {
         let named = mapped.map_or(&body.architectures, |a| &a.sub_architectures);
         // The native architecture is always in: libseccomp adds it to every filter, and runc relies on it.
         let others = native.runs().iter().filter(|&&a| a != native && named.iter().any(|n| n == a.scmp_name()));
-        let applies = body.entries.iter().filter(|e| !e.excludes.excluded(conditions) && e.includes.included(conditions));
+        let applies =
+            body.entries.iter().filter(|e| !e.excludes.excluded(conditions) && e.includes.included(conditions));
         Some(Policy {
             architectures: std::iter::once(native).chain(others.copied()).collect(),
             default: body.default,
             // runc's patchbpf: only when the default says no. Allow, log and trace leave new calls to whoever handles them.
             newer: match body.default {
-                Action::Allow | Action::Log | Action::Trace(_) => body.default,
-                _ => Action::Errno(ENOSYS),
+                Action::Allow | Action::Log | Action::Trace(_) => None,
+                _ => Some(Action::Errno(ENOSYS)),
             },
             // libseccomp's default for a bad architecture, which neither runc nor crun changes.
             foreign: Action::KillThread,
@@ -136,9 +137,9 @@ impl Profile {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#[expect(clippy::cast_possible_truncation)]
 const ENOSYS: u16 = libc::ENOSYS as u16;
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#[expect(clippy::cast_possible_truncation)]
 const EPERM: u16 = libc::EPERM as u16;
 
 impl Entry {
@@ -147,13 +148,11 @@ impl Entry {
     fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
         let indices = self.conditions.iter().map(|c| c.index);
         let repeats = indices.fold((0u8, false), |(seen, twice), i| (seen | 1 << i, twice || seen & 1 << i != 0)).1;
-        let sets: Vec<Vec<Condition>> = if repeats {
-            self.conditions.iter().map(|&c| vec![c]).collect()
-        } else {
-            vec![self.conditions.clone()]
-        };
+        let sets: Vec<Vec<Condition>> =
+            if repeats { self.conditions.iter().map(|&c| vec![c]).collect() } else { vec![self.conditions.clone()] };
         self.names.iter().flat_map(move |name| {
-            let rule = |conditions: &Vec<_>| Rule { name: name.clone(), action: self.action, conditions: conditions.clone() };
+            let rule =
+                |conditions: &Vec<_>| Rule { name: name.clone(), action: self.action, conditions: conditions.clone() };
             sets.iter().map(rule).collect::<Vec<_>>()
         })
     }

@@ -154,9 +154,9 @@ pub struct Policy {
     pub architectures: Vec<Arch>,
     /// For calls that no rule matches.
     pub default: Action,
-    /// For numbers above the highest that the rules name on an architecture: there the profile is older than the call,
-    /// and an honest "no such call" lets programs fall back.
-    pub newer: Action,
+    /// For numbers above the highest that the rules name on an architecture, whatever else is said: there the profile is
+    /// older than the call, and an honest "no such call" lets programs fall back. None: nothing special.
+    pub newer: Option<Action>,
     /// For calls of any other architecture.
     pub foreign: Action,
     /// In the profile's order.

@@ -1,9 +1,5 @@
 //! The filter installed for real, in threads of its own: without `TSYNC` a filter is its thread's alone.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
 use std::thread;
 
 use super::{filter, policy};
@@ -51,7 +47,7 @@ fn a_witness_tells_the_filter_from_none() {
 fn there_is_no_witness_where_the_answer_would_be_the_same_anyway() {
     let mut policy = docker();
     policy.default = Action::Allow;
-    policy.newer = Action::Allow;
+    policy.newer = None;
     policy.rules.clear();
     assert!(Witness::choose(&filter(&policy).program).is_none());
     // It already stands behind such a filter, so no call's refusal would prove that a second one is there.
@@ -84,6 +80,11 @@ const I386: &[u8; 106] = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_32_bit_program_runs_under_dockers_filter() {
+    use std::io;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, ExitStatus};
+
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("i386");
     std::fs::write(&path, I386).unwrap();
@@ -98,7 +99,9 @@ fn a_32_bit_program_runs_under_dockers_filter() {
         }
     };
     match run() {
-        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => return println!("SKIP i386: this kernel runs none"),
+        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+            return println!("SKIP i386: this kernel runs none");
+        }
         status => assert_eq!(status.unwrap().code(), Some(0)),
     }
     assert_eq!(behind(&filter(&docker()), run).unwrap().code(), Some(libc::EPERM));

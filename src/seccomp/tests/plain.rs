@@ -7,9 +7,11 @@ use crate::seccomp::table::multiplexed;
 pub(super) struct Plain<'p> {
     policy: &'p Policy,
     arch: Arch,
-    /// Each rule with its number, and with the number of the call it can be reached through and the first argument there.
-    rules: Vec<(Option<u32>, Option<(u32, u64)>, &'p Rule)>,
+    rules: Vec<Numbered<'p>>,
 }
+
+/// A rule with its number, and with the number of the call it can be reached through and the first argument there.
+type Numbered<'p> = (Option<u32>, Option<(u32, u64)>, &'p Rule);
 
 impl<'p> Plain<'p> {
     pub(super) fn new(policy: &'p Policy, arch: Arch) -> Self {
@@ -22,8 +24,11 @@ impl<'p> Plain<'p> {
 
     pub(super) fn action(&self, nr: u32, args: [u64; 6]) -> Action {
         let highest = self.rules.iter().filter(|r| r.1.is_none()).filter_map(|r| r.0).max().unwrap_or(0);
-        if highest > 0 && nr > highest {
-            return self.policy.newer;
+        if let Some(newer) = self.policy.newer
+            && highest > 0
+            && nr > highest
+        {
+            return newer;
         }
         let real = || self.rules.iter().filter(|r| r.2.action != self.policy.default);
         if let Some(always) = real().find(|r| r.0 == Some(nr) && r.2.conditions.is_empty()) {
@@ -93,7 +98,8 @@ impl<'p> Plain<'p> {
 
 fn around(condition: &Condition) -> Vec<u64> {
     let v = condition.value;
-    let mut values = vec![v, v.wrapping_add(1), v.wrapping_sub(1), !v, v ^ 1 << 32, v ^ 1 << 63, v | !0 << 32, v & 0xffff_ffff];
+    let mut values =
+        vec![v, v.wrapping_add(1), v.wrapping_sub(1), !v, v ^ 1 << 32, v ^ 1 << 63, v | !0 << 32, v & 0xffff_ffff];
     if let Op::MaskedEq(mask) = condition.op {
         values.extend([mask, !mask, v | !mask, v ^ (mask & mask.wrapping_neg())]);
         values.extend((0..64).map(|bit| v ^ 1 << bit));

@@ -78,7 +78,9 @@ impl std::str::FromStr for StatusRange {
         let range = match text.split_once('-') {
             Some((low, high)) => status(low).zip(status(high)),
             None => match text.strip_suffix("xx").and_then(digits) {
-                Some(class) => u16::try_from(class).ok().filter(|c| (1..=5).contains(c)).map(|c| (c * 100, c * 100 + 99)),
+                Some(class) => {
+                    u16::try_from(class).ok().filter(|c| (1..=5).contains(c)).map(|c| (c * 100, c * 100 + 99))
+                }
                 None => status(text).map(|status| (status, status)),
             },
         };

@@ -103,9 +103,12 @@ fn staying_up_is_a_test_of_time() {
 #[test]
 fn an_app_that_ignores_its_stop_signal_is_killed_and_said_so() {
     let mut app = Process::shell("trap '' TERM; while :; do sleep 1; done");
-    let mut plan =
-        Plan::new(Origin::Flags, vec![Probe::Up { duration: Duration::from_millis(200), or_exit_0: false }], span_of(1))
-            .unwrap();
+    let mut plan = Plan::new(
+        Origin::Flags,
+        vec![Probe::Up { duration: Duration::from_millis(200), or_exit_0: false }],
+        span_of(1),
+    )
+    .unwrap();
     plan.grace = Duration::from_millis(100);
     let outcome = crate::smoke::judge(&mut app, &plan);
     assert_eq!((outcome.answer, codes(&outcome)), (Answer::Works, vec!["killed-after-grace"]));

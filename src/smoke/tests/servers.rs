@@ -8,7 +8,11 @@ use super::*;
 use crate::smoke::{Answer, ProbeResult, ProbeStatus};
 
 /// Judges a process that does nothing while `serve` answers on a port of its own; `serve` gets the number of the connection.
-fn served(probe: impl Fn(u16) -> Probe, timeout_ms: u64, serve: impl Fn(u32, TcpStream) + Send + Sync + 'static) -> Outcome {
+fn served(
+    probe: impl Fn(u16) -> Probe,
+    timeout_ms: u64,
+    serve: impl Fn(u32, TcpStream) + Send + Sync + 'static,
+) -> Outcome {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let count = AtomicU32::new(0);

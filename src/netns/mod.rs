@@ -3,6 +3,8 @@
 //! The app's network namespace has `lo` and nothing else. `lo` carries a second address, which stands for the host name, so
 //! that an app which listens on 127.0.0.1 only is found out as it would be behind a published port.
 
+pub mod slot;
+
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;

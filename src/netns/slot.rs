@@ -1,0 +1,87 @@
+//! The letter slot: connections to a port of the host, carried to a port of the room.
+//!
+//! No bridge, no packet filter, no helper process: a thread that has joined the room's network connects there, and two threads carry the bytes
+//! of each connection.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use super::Room;
+
+/// A port of the host that leads into a room, until the process ends.
+#[derive(Debug)]
+pub struct Slot {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl Slot {
+    /// Takes the host's address; connections wait until [`Slot::serve`].
+    ///
+    /// # Errors
+    ///
+    /// bind(2): EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL.
+    pub fn bind(host: SocketAddr, port: u16) -> io::Result<Self> {
+        Ok(Slot { listener: TcpListener::bind(host)?, port })
+    }
+
+    /// Carries connections from now on, in threads of its own.
+    pub fn serve(self, room: Arc<Room>) {
+        thread::spawn(move || {
+            // An accept that fails (the caller left, descriptors ran out) leaves the next one a chance.
+            for connection in self.listener.incoming().flatten() {
+                let room = Arc::clone(&room);
+                thread::spawn(move || {
+                    // The caller sees a connection that is closed, as behind any proxy whose server is not there.
+                    let _ = carry(connection, &room, self.port);
+                });
+            }
+        });
+    }
+}
+
+fn carry(outside: TcpStream, room: &Room, port: u16) -> io::Result<()> {
+    room.join()?;
+    let inside = TcpStream::connect((room.address(), port))?;
+    let (mut from_outside, mut to_inside) = (outside.try_clone()?, inside.try_clone()?);
+    let forth = thread::spawn(move || {
+        let _ = io::copy(&mut from_outside, &mut to_inside);
+        let _ = to_inside.shutdown(Shutdown::Write);
+    });
+    let (mut from_inside, mut to_outside) = (inside, outside);
+    let _ = io::copy(&mut from_inside, &mut to_outside);
+    let _ = to_outside.shutdown(Shutdown::Write);
+    let _ = forth.join();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_at_the_other_side() {
+        let app = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = app.local_addr().unwrap().port();
+        let echo = thread::spawn(move || {
+            let (mut connection, _) = app.accept().unwrap();
+            let mut text = String::new();
+            connection.read_to_string(&mut text).unwrap();
+            connection.write_all(text.to_uppercase().as_bytes()).unwrap();
+        });
+        let slot = Slot::bind("127.0.0.1:0".parse().unwrap(), port).unwrap();
+        let address = slot.listener.local_addr().unwrap();
+        slot.serve(Arc::new(Room::host()));
+        let mut caller = TcpStream::connect(address).unwrap();
+        caller.write_all(b"letter").unwrap();
+        caller.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "LETTER");
+        echo.join().unwrap();
+    }
+}
