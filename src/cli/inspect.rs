@@ -41,10 +41,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rootfs = opened.rootfs().context("only rootfs: so far")?;
     let files = files_of_folder(rootfs, &args.user)?;
     let image = &opened.image;
-    let argv =
+    let command_line =
         if args.args.is_empty() { image.config.argv() } else { [&image.config.entrypoint[..], &args.args].concat() };
     let command = Command {
-        argv: &argv,
+        argv: &command_line,
         env: &image.config.env,
         working_dir: &image.config.working_dir,
         credentials: &files.credentials,
