@@ -2,6 +2,7 @@
 
 mod doctor;
 mod inspect;
+mod limits;
 mod run;
 mod unpack;
 mod verify;
