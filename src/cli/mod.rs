@@ -4,6 +4,7 @@ mod doctor;
 mod flags;
 mod inspect;
 mod launch;
+mod limits;
 mod run;
 mod unpack;
 mod verify;
