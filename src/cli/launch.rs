@@ -1,11 +1,10 @@
 //! From an unpacked image and a preset to the jail's specification.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 
 use crate::caps;
-use crate::ids::{self, Identity};
+use super::session::Session;
+use crate::ids::Identity;
 use crate::image;
 use crate::jail::{Spec, Stdio};
 use crate::netns;
@@ -13,11 +12,9 @@ use crate::platform::Platform;
 use crate::profile::account::Account;
 use crate::profile::preset::Preset;
 use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
-use crate::rootfs::{self, Tmpfs};
+use crate::profile::tmpfs::Tmpfs;
+use crate::rootfs;
 use crate::seccomp::{self, Filter, Witness};
-
-/// The user that nothing in an image belongs to by accident, as distroless images number it.
-pub(super) const NONROOT: &str = "65532";
 
 /// What the user of the command line asked for beside the image.
 #[derive(Clone, Debug, Default)]
@@ -43,15 +40,13 @@ pub(super) enum Hardness {
 
 /// Builds the specification.
 pub(super) fn spec(
-    config: &image::Config,
-    layers: Vec<PathBuf>,
-    account: &Account,
-    ids: ids::Mode,
+    session: &Session,
     preset: &Preset,
     wishes: &Wishes,
     hardness: Hardness,
     stdio: Stdio,
 ) -> anyhow::Result<Spec> {
+    let (config, account, ids) = (&session.opened.image.config, &session.account, session.ids);
     let hardened = hardness == Hardness::Hardened;
     let bounding = if hardened {
         caps::Set::EMPTY
@@ -68,7 +63,7 @@ pub(super) fn spec(
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
         ids,
         rootfs: rootfs::Plan {
-            layers,
+            layers: session.layers(),
             ids,
             read_only: hardened,
             volumes: config.volumes.clone(),

@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::flags::{EnvVar, Publish, Tmpfs, User};
+use super::flags::{EnvVar, Publish};
+use super::launch::{self, Hardness};
+use super::limits::LimitArgs;
+use super::session;
 use crate::platform::Platform;
+use crate::profile::account::User;
+use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
 
 const EXAMPLES: &str = "\

@@ -11,7 +11,7 @@ use crate::finding::Finding;
 use crate::ids;
 use crate::measure::Measure;
 use crate::platform::Platform;
-use crate::profile::account::{self, Account};
+use crate::profile::account::{Account, AccountError, User};
 use crate::reference::Reference;
 use crate::source::{self, Opened};
 use crate::store::{Accounts, Store, Unpacked};
@@ -46,7 +46,7 @@ pub(super) fn prepare(
     platform: Option<&Platform>,
     store: Option<&Path>,
     limits: &Limits,
-    user: &str,
+    user: &User,
 ) -> anyhow::Result<Session> {
     let begun = Instant::now();
     let opened = source::open(reference, &source::Options { platform: platform.cloned() })?;
@@ -70,7 +70,7 @@ fn unpack(
     store: &Store,
     limits: &Limits,
     ids: ids::Mode,
-    user: &str,
+    user: &User,
 ) -> anyhow::Result<(Files, Account)> {
     if let Some(folder) = opened.rootfs() {
         let folder = folder.canonicalize().with_context(|| format!("opening {}", folder.display()))?;
@@ -100,8 +100,8 @@ fn unpack(
     Ok((Files::Layers(unpacked), account))
 }
 
-fn resolve(user: &str, accounts: &Accounts) -> Result<Account, account::AccountError> {
-    account::resolve(user, accounts.passwd.as_deref().unwrap_or(b""), accounts.group.as_deref().unwrap_or(b""))
+fn resolve(user: &User, accounts: &Accounts) -> Result<Account, AccountError> {
+    user.resolve(accounts.passwd.as_deref().unwrap_or(b""), accounts.group.as_deref().unwrap_or(b""))
 }
 
 impl Session {
@@ -142,8 +142,11 @@ impl Session {
 
     /// The same image for another user: the one it names itself.
     pub(super) fn as_shipped(&self) -> anyhow::Result<Session> {
-        let user = &self.opened.image.config.user;
-        let (files, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, user)?;
+        let user = match self.opened.image.config.user.as_str() {
+            "" => User::ROOT,
+            user => user.parse()?,
+        };
+        let (files, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, &user)?;
         Ok(Session {
             opened: self.opened.clone(),
             ids: self.ids,

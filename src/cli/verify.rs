@@ -2,17 +2,30 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::ValueEnum;
 
-use super::flags::{EnvVar, Tmpfs, User};
+use super::flags::{self, EnvVar};
+use super::launch::{self, Hardness};
+use super::limits::LimitArgs;
+use super::{CannotEnforce, session};
+use crate::ids;
 use crate::image::Config;
+use crate::jail::{self, StartError, Stdio};
 use crate::platform::Platform;
+use crate::profile::account::User;
+use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
+use crate::profile::preset::Preset;
+use crate::refusal::{Refusal, Side};
 use crate::report;
 use crate::smoke::plan::{self, Origin, Plan, PlanError, Probe};
-use crate::verdict::{Status, Verdict};
+use crate::smoke::{self, Answer};
+use crate::sys;
+use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
+use crate::verdict::run::Durations;
+use crate::verdict::{Baseline, Evidence, Status, Verdict};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,6 +82,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", env = "AUSTERE_STORE", hide_env_values = true, help_heading = "Image")]
     pub store: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub limits: LimitArgs,
+
     /// How the verdict is written to standard output
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Report")]
     pub format: Format,
@@ -83,7 +99,6 @@ pub(super) enum Format {
 
 impl Args {
     /// What was asked for, or what follows from the image.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the jail comes with its own branch"))]
     pub(super) fn plan(&self, config: &Config) -> Result<Plan, PlanError> {
         let asked = self.http.iter().chain(&self.tcp).chain(&self.exit).chain(&self.up);
         let probes: Vec<_> = asked.cloned().collect();
@@ -94,7 +109,6 @@ impl Args {
     }
 
     /// Writes the verdict to standard output and gives its exit code.
-    #[expect(dead_code, reason = "the jail comes with its own branch")]
     pub(super) fn deliver(&self, verdict: &Verdict) -> std::io::Result<ExitCode> {
         use std::io::Write;
         match self.format {
@@ -109,8 +123,115 @@ impl Args {
     }
 }
 
-pub(super) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not yet")
+/// Runs the image hardened, and when it fails once more as the engine would run it with no flags.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (started_at, begun) = (SystemTime::now(), Instant::now());
+    let session = session::prepare(
+        &args.image,
+        args.platform.as_ref(),
+        args.store.as_deref(),
+        &args.limits.limits(),
+        &args.user,
+    )?;
+    let config = &session.opened.image.config;
+    let plan = args.plan(config)?;
+    let preset = Preset::docker()?;
+    let wishes = launch::Wishes {
+        env: flags::variables(&args.env)?,
+        tmpfs: args.tmpfs.clone(),
+        args: Vec::new(),
+        without: args.without_measure.clone(),
+    };
+
+    let launched = Instant::now();
+    let mut measures = session.measures();
+    let outcome = match start(&session, &preset, &wishes, Hardness::Hardened)? {
+        Ok(mut jail) => {
+            measures.extend(jail.measures);
+            smoke::judge(&mut jail.app, &plan)
+        }
+        Err(refusal) => smoke::refused(&refusal),
+    };
+    let jail_took = launched.elapsed().saturating_sub(outcome.took + outcome.stop.map_or(Duration::ZERO, |stop| stop.took));
+    let (baseline, unhardened_took) = match outcome.answer {
+        Answer::Fails => baseline(&session, &preset, &wishes, &plan)?,
+        Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
+    };
+    let (image, account) = (&session.opened.image, &session.account);
+    let verdict = Verdict::new(Evidence {
+        started_at,
+        host: Host::here(sys::landlock_abi::landlock_abi().ok().and_then(|abi| abi.try_into().ok())),
+        image: ImageFacts::new(
+            &session.opened.reference,
+            &session.opened.kind.to_string(),
+            image,
+            session.unpacked_bytes(),
+        ),
+        preset: facts::Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() },
+        relaxations: args.tmpfs.iter().map(|tmpfs| format!("--tmpfs {tmpfs}")).collect(),
+        ids: Ids {
+            mode: match session.ids {
+                ids::Mode::Real => IdMode::Real,
+                ids::Mode::Single => IdMode::Single,
+            },
+            uid: account.uid,
+            gid: account.gid,
+            groups: account.groups.clone(),
+        },
+        plan: &plan,
+        outcome: &outcome,
+        measures,
+        baseline,
+        findings: session.findings(),
+        durations: Durations {
+            open: Durations::of(session.open_took),
+            unpack: Durations::of(session.unpack_took),
+            jail: Durations::of(jail_took),
+            unhardened: unhardened_took.and_then(Durations::of),
+            total: Durations::of(begun.elapsed()),
+            ..Durations::default()
+        },
+    });
+    Ok(args.deliver(&verdict)?)
+}
+
+/// Builds the jail; a refusal that says something about the app is an outcome, any other ends the command.
+fn start(
+    session: &Session,
+    preset: &Preset,
+    wishes: &launch::Wishes,
+    hardness: Hardness,
+) -> anyhow::Result<Result<jail::Started, Refusal>> {
+    let image = &session.opened.image;
+    let spec = launch::spec(&image.config, session, preset, wishes, hardness, Stdio::Captured)?;
+    match jail::start(&spec) {
+        Ok(jail) => Ok(Ok(jail)),
+        Err(StartError::Refused(refusal)) if refusal.side == Side::App => Ok(Err(refusal)),
+        Err(StartError::Refused(refusal)) if refusal.side == Side::Image => Err(refusal.into()),
+        Err(error) => Err(CannotEnforce(format!("this host does not let austere build the jail: {error}")).into()),
+    }
+}
+
+/// Does the image work at all? With one id a failure says nothing: an entrypoint that changes its user or an owner needs more.
+fn baseline(
+    session: &Session,
+    preset: &Preset,
+    wishes: &launch::Wishes,
+    plan: &Plan,
+) -> anyhow::Result<(Baseline, Option<Duration>)> {
+    let begun = Instant::now();
+    let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
+    let wishes = launch::Wishes { without: Vec::new(), ..wishes.clone() };
+    let answer = match start(&shipped, preset, &wishes, Hardness::Unhardened)? {
+        Ok(mut jail) => smoke::judge(&mut jail.app, plan).answer,
+        Err(_) => Answer::Fails,
+    };
+    let baseline = match (answer, session.ids) {
+        (Answer::Works, _) => Baseline::Works,
+        (Answer::Fails, ids::Mode::Real) => Baseline::Fails,
+        (Answer::Fails, ids::Mode::Single) | (Answer::Unknown, _) => Baseline::NotTried,
+    };
+    Ok((baseline, Some(begun.elapsed())))
 }
 
 #[cfg(test)]

@@ -139,6 +139,8 @@ impl Subject for App {
         let asked = Instant::now();
         self.signal(self.stop_signal)?;
         let mut killed = false;
+        // A signal that PID 1 does not listen to is never delivered (pid_namespaces(7)): waiting would change nothing.
+        let grace = if unheard { Duration::ZERO } else { grace };
         let end = match self.wait_end(grace)? {
             Some(end) => end,
             None => {

@@ -1,9 +1,26 @@
 //! Who `--user` and `USER` mean, by the image's own /etc/passwd and /etc/group.
 //!
-//! The rules are runc's and docker's: a number needs no entry; the group is the one of the entry, else 0; supplementary groups come from the
-//! entries that list the user's name; a group that is given switches them off.
+//! The rules are runc's and docker's: a number needs no entry; the group is the entry's, else 0; supplementary groups are those that list the
+//! user's name; a group that is given switches them off.
 //!
-//! Source: passwd(5), group(5); CVE-2026-30892 for what a lax number parser does.
+//! Source: passwd(5), group(5).
+
+use std::fmt;
+use std::str::FromStr;
+
+/// `USER[:GROUP]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    user: Name,
+    group: Option<Name>,
+}
+
+/// A user or group as written: an id, or a name that the image's own passwd or group resolves later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Name {
+    Id(u32),
+    Name(String),
+}
 
 /// A user as the app will be it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,15 +33,13 @@ pub struct Account {
     pub groups: Vec<u32>,
     /// The home folder of the passwd entry; `/` without one.
     pub home: String,
-    /// The passwd entry's name; a number without an entry has none.
-    pub name: Option<String>,
 }
 
 /// Why there is no such user.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    /// Neither a number from 0 to 2147483647 nor a name.
-    #[error("`{0}` is neither a user id (0 to 2147483647) nor a name")]
+    /// Neither ids nor names.
+    #[error("`{0}` is not USER[:GROUP], each a name or an id from 0 to {LAST_ID}")]
     Malformed(String),
     /// A name without an entry.
     #[error("the image's /etc/passwd has no user `{0}`")]
@@ -34,71 +49,103 @@ pub enum AccountError {
     NoGroup(String),
 }
 
-/// The highest id engines accept.
-const HIGHEST: u32 = i32::MAX.unsigned_abs();
+/// The largest id that engines take.
+const LAST_ID: u32 = i32::MAX.unsigned_abs();
 
-/// Reads `USER[:GROUP]`; nothing means root, as in an image without `USER`.
-///
-/// # Errors
-///
-/// [`AccountError`].
-pub fn resolve(text: &str, passwd: &[u8], group: &[u8]) -> Result<Account, AccountError> {
-    let malformed = || AccountError::Malformed(text.to_owned());
-    let (user, group_name) = match text.split_once(':') {
-        Some((_, "")) => return Err(malformed()),
-        Some((user, group)) => (user, Some(group)),
-        None => (text, None),
-    };
-    let user = match (user, text) {
-        ("", "") => "0",
-        ("", _) => return Err(malformed()),
-        (user, _) => user,
-    };
-    let number = id(user);
-    if number.is_none() && !is_name(user) {
-        return Err(malformed());
-    }
-    let entry = entries(passwd, 7)
-        .find(|fields| number.map_or(fields[0] == user, |uid| fields[2].parse() == Ok(uid)))
-        .and_then(|fields| Some((fields[0].to_owned(), id(fields[2])?, id(fields[3])?, fields[5].to_owned())));
-    let (uid, mut gid, name, home) = match (entry, number) {
-        (Some((name, uid, gid, home)), _) => (uid, gid, Some(name), home),
-        (None, Some(uid)) => (uid, 0, None, String::new()),
-        (None, None) => return Err(AccountError::NoUser(user.to_owned())),
-    };
-    let mut groups = Vec::new();
-    if let Some(wanted) = group_name {
-        gid = match id(wanted) {
-            Some(gid) => gid,
-            None if is_name(wanted) => entries(group, 4)
-                .find(|fields| fields[0] == wanted)
-                .and_then(|fields| id(fields[2]))
-                .ok_or_else(|| AccountError::NoGroup(wanted.to_owned()))?,
-            None => return Err(malformed()),
+impl User {
+    /// Who an image without `USER` runs as.
+    pub const ROOT: User = User { user: Name::Id(0), group: None };
+
+    /// Looks the user up in the image's own files.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::NoUser`], [`AccountError::NoGroup`]: a name without an entry.
+    pub fn resolve(&self, passwd: &[u8], group: &[u8]) -> Result<Account, AccountError> {
+        let entry = entries(passwd, 6).find_map(|fields| {
+            let is_meant = match &self.user {
+                Name::Id(uid) => id(fields[2]) == Some(*uid),
+                Name::Name(name) => fields[0] == name,
+            };
+            is_meant.then(|| Some((fields[0], id(fields[2])?, id(fields[3])?, fields[5]))).flatten()
+        });
+        let (uid, mut gid, name, home) = match (entry, &self.user) {
+            (Some((name, uid, gid, home)), _) => (uid, gid, Some(name), home),
+            (None, Name::Id(uid)) => (*uid, 0, None, ""),
+            (None, Name::Name(name)) => return Err(AccountError::NoUser(name.clone())),
         };
-    } else if let Some(name) = &name {
-        let member = |fields: &Vec<&str>| fields[3].split(',').any(|member| member == name);
-        groups = entries(group, 4).filter(member).filter_map(|fields| id(fields[2])).collect();
+        let mut groups = Vec::new();
+        match (&self.group, name) {
+            (Some(Name::Id(given)), _) => gid = *given,
+            (Some(Name::Name(given)), _) => {
+                let found = entries(group, 3).find(|fields| fields[0] == given).and_then(|fields| id(fields[2]));
+                gid = found.ok_or_else(|| AccountError::NoGroup(given.clone()))?;
+            }
+            (None, Some(name)) => {
+                let has_member = |fields: &Vec<&str>| fields[3].split(',').any(|member| member == name);
+                groups = entries(group, 4).filter(has_member).filter_map(|fields| id(fields[2])).collect();
+            }
+            (None, None) => {}
+        }
+        let home = if home.is_empty() { "/" } else { home };
+        Ok(Account { uid, gid, groups, home: home.to_owned() })
     }
-    let home = if home.is_empty() { "/".to_owned() } else { home };
-    Ok(Account { uid, gid, groups, home, name })
 }
 
-/// Digits only: no sign, no hexadecimal, no blank.
-fn id(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|number| *number <= HIGHEST)
+impl FromStr for User {
+    type Err = AccountError;
+
+    fn from_str(text: &str) -> Result<Self, AccountError> {
+        let error = || AccountError::Malformed(text.to_owned());
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
+        let user = name(user).ok_or_else(error)?;
+        let group = group.map(|group| name(group).ok_or_else(error)).transpose()?;
+        Ok(User { user, group })
+    }
 }
 
-/// A name starts with a letter or an underscore (`NAME_REGEX` of adduser.conf(5) is narrower); what starts otherwise was meant as a number.
-fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.user)?;
+        self.group.as_ref().map_or(Ok(()), |group| write!(f, ":{group}"))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Id(id) => id.fmt(f),
+            Name::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// An id in plain decimal, or a name as passwd(5) may hold. Whatever a C parser could take for a number in another way (`+0`, `0x0`,
+/// `1000x`, `-1`) is neither: crun ran such words as the wrong user (CVE-2026-30892).
+fn name(text: &str) -> Option<Name> {
+    if text.starts_with(|first: char| first.is_ascii_digit()) {
+        return id(text).map(Name::Id);
+    }
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let base = text.strip_suffix('$').unwrap_or(text);
+    let starts_well = base.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    (starts_well && text.len() <= 256 && base.bytes().all(letter)).then(|| Name::Name(text.to_owned()))
+}
+
+/// A user or group id in plain decimal.
+pub(super) fn id(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = digits && (text == "0" || !text.starts_with('0'));
+    canonical.then(|| text.parse().ok()).flatten().filter(|id| *id <= LAST_ID)
 }
 
 /// The lines of `bytes` that have at least `fields` fields.
 fn entries(bytes: &[u8], fields: usize) -> impl Iterator<Item = Vec<&str>> {
     bytes
-        .split(|b| *b == b'\n')
+        .split(|byte| *byte == b'\n')
         .filter_map(|line| std::str::from_utf8(line).ok())
         .map(|line| line.split(':').collect::<Vec<_>>())
         .filter(move |parts| parts.len() >= fields)
@@ -112,14 +159,16 @@ mod tests {
     const GROUP: &[u8] = b"root:x:0:\nweb:x:33:nonroot,other\ndata:x:34:other\n";
 
     fn ids(text: &str) -> Result<(u32, u32, Vec<u32>), AccountError> {
-        resolve(text, PASSWD, GROUP).map(|account| (account.uid, account.gid, account.groups))
+        let account = text.parse::<User>()?.resolve(PASSWD, GROUP)?;
+        Ok((account.uid, account.gid, account.groups))
     }
 
     #[test]
     fn a_number_takes_its_group_from_the_entry_if_there_is_one() {
         assert_eq!(ids("65532"), Ok((65532, 65531, vec![33])));
         assert_eq!(ids("1234"), Ok((1234, 0, vec![])));
-        assert_eq!(resolve("1234", PASSWD, GROUP).unwrap().home, "/");
+        let home = |user: User| user.resolve(PASSWD, GROUP).unwrap().home;
+        assert_eq!((home("1234".parse().unwrap()), home(User::ROOT)), ("/".to_owned(), "/root".to_owned()));
     }
 
     #[test]
@@ -129,16 +178,61 @@ mod tests {
     }
 
     #[test]
-    fn no_user_is_root() {
-        assert_eq!(ids(""), Ok((0, 0, vec![])));
+    fn a_name_without_an_entry_is_nobody() {
+        assert_eq!(ids("nobody"), Err(AccountError::NoUser("nobody".to_owned())));
+        assert_eq!(ids("root:nogroup"), Err(AccountError::NoGroup("nogroup".to_owned())));
+    }
+
+    fn user(text: &str) -> Option<(Name, Option<Name>)> {
+        text.parse::<User>().ok().map(|user| (user.user, user.group))
+    }
+
+    fn named(text: &str) -> Name {
+        Name::Name(text.to_owned())
     }
 
     #[test]
-    fn what_is_no_user_is_never_taken_for_root() {
-        for text in ["-1", "1000x", "4294967296", "+0", ":", "0x0", "1000:", ":0", " 0", "0 ", "2147483648"] {
-            assert_eq!(ids(text), Err(AccountError::Malformed(text.to_owned())), "{text}");
+    fn users_are_names_or_ids() {
+        assert_eq!(user("0"), Some((Name::Id(0), None)));
+        assert_eq!(user("65532:65532"), Some((Name::Id(65532), Some(Name::Id(65532)))));
+        assert_eq!(user("2147483647"), Some((Name::Id(2_147_483_647), None)));
+        assert_eq!(user("nonroot:www-data"), Some((named("nonroot"), Some(named("www-data")))));
+        assert_eq!(user("_apt"), Some((named("_apt"), None)));
+        assert_eq!(user("machine$"), Some((named("machine$"), None)));
+    }
+
+    #[test]
+    fn what_could_become_another_user_is_refused() {
+        for text in [
+            "",
+            "-1",
+            "1000x",
+            "2147483648",
+            "4294967295",
+            "4294967296",
+            "18446744073709551616",
+            "+0",
+            ":",
+            "0x0",
+            "0:",
+            ":0",
+            "0:0:0",
+            "00",
+            "007",
+            " 0",
+            "0 ",
+            "0\n",
+            "root\0",
+            "$",
+            "a$b",
+            ".x",
+            "-x",
+            "r\u{f6}\u{f6}t",
+            "\u{661}",
+            "1e3",
+            "root/..",
+        ] {
+            assert_eq!(user(text), None, "{text:?}");
         }
-        assert_eq!(ids("nobody"), Err(AccountError::NoUser("nobody".to_owned())));
-        assert_eq!(ids("root:nogroup"), Err(AccountError::NoGroup("nogroup".to_owned())));
     }
 }

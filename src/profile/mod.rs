@@ -3,3 +3,4 @@
 pub mod account;
 pub mod preset;
 pub mod seccomp;
+pub mod tmpfs;

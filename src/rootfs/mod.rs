@@ -21,9 +21,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, pivot_root};
 
 pub use read_back::read_back;
-pub use writable::{Tmpfs, TmpfsError};
 
 use crate::ids;
+use crate::profile::tmpfs::Tmpfs;
 use crate::refusal::Refusal;
 use crate::sys;
 

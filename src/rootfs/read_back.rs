@@ -54,7 +54,7 @@ fn writable_mounts(mounts: &[MountInfo], plan: &Plan) -> Measure {
     let asked = [
         WRITABLE.iter().map(ToString::to_string).collect(),
         plan.volumes.iter().map(|path| format!("volume {path}")).collect(),
-        plan.tmpfs.iter().map(|tmpfs| format!("tmpfs {}", tmpfs.path())).collect::<Vec<_>>(),
+        plan.tmpfs.iter().map(|tmpfs| format!("tmpfs {}", tmpfs.path.display())).collect::<Vec<_>>(),
     ]
     .concat()
     .join(", ");
