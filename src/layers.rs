@@ -15,7 +15,7 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::inventory::{Entry, EntryKind, Found, ReadSeek, Tree};
-use crate::sys::read_xattr::read_xattr;
+use crate::sys::xattr;
 
 /// As many symbolic links as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -186,7 +186,7 @@ impl Tree for View {
         let path = format!("{name}/{file}");
         let kept = self.layers[leaf.layer].capabilities.get(path.trim_start_matches('/'));
         // A store that cannot hold them keeps them beside the layer; any other lets everybody read them.
-        let stored = || read_xattr(leaf.fd.as_fd(), CAPABILITY).ok().flatten();
+        let stored = || xattr::get(leaf.fd.as_fd(), CAPABILITY).ok().flatten();
         let capability = kept.cloned().or_else(stored);
         Ok(Found { path, entry: entry_of(&leaf.stat, capability), searched })
     }
@@ -206,7 +206,7 @@ fn components(path: &str) -> VecDeque<String> {
 }
 
 fn is_opaque(directory: &OwnedFd) -> io::Result<bool> {
-    let value = read_xattr(directory.as_fd(), OPAQUE);
+    let value = xattr::get(directory.as_fd(), OPAQUE);
     // Not PermissionDenied: that would say the app may not search the directory, which is another matter.
     let value = value.map_err(|error| io::Error::other(format!("cannot tell what a directory hides ({error})")))?;
     Ok(value.as_deref() == Some(b"y"))

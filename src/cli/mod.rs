@@ -4,7 +4,9 @@ mod doctor;
 mod flags;
 mod inspect;
 mod launch;
+mod limits;
 mod run;
+mod session;
 mod unpack;
 mod verify;
 

@@ -1,10 +1,66 @@
-//! To come.
+//! `austere unpack`: an image's merged root filesystem in a folder.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
+
+use super::limits::LimitArgs;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::unpack::{Facts, SpecialKind, merge};
+use crate::{source, store};
 
 #[derive(clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// The image: a path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], example:NAME
+    image: Reference,
+    /// The folder to write to; it must be empty or absent
+    dir: PathBuf,
+    /// What the image must be built for, as os/arch[/variant]; this host's platform by default
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
 
-pub(super) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not yet")
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let opened = source::open(&args.image, &source::Options { platform: args.platform.clone() })?;
+    if let Some(dir) = opened.rootfs() {
+        anyhow::bail!("{} is a root filesystem already", dir.display());
+    }
+    let facts = merge(&opened, &args.dir, &args.limits.limits(), store::privileged())?;
+    eprintln!(
+        "{}: {} entries of {} layers, {:.1} MB of files, to {} in {} ms",
+        opened.reference,
+        facts.entries,
+        opened.image.layers.len(),
+        megabytes(facts.bytes),
+        args.dir.display(),
+        started.elapsed().as_millis(),
+    );
+    tell(&facts);
+    Ok(super::exit::PASS)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// What is not in the folder as the image has it.
+fn tell(facts: &Facts) {
+    for special in &facts.specials {
+        match &special.kind {
+            SpecialKind::Device { kind, major, minor, made: false } => {
+                let kind = format!("{kind:?}").to_lowercase();
+                eprintln!("not made: {} ({kind} device {major}:{minor})", special.path);
+            }
+            SpecialKind::FileCapability { stored: false, .. } => eprintln!("not stored: capabilities of {}", special.path),
+            _ => {}
+        }
+    }
+    for finding in &facts.findings {
+        eprintln!("{}: {}", finding.path.as_deref().unwrap_or("/"), finding.message);
+    }
 }

@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::sys::statfs::{Statfs, statfs};
 
 use super::{Check, Status};
-use crate::sys::write_xattr::write_xattr;
+use crate::sys::xattr;
 
 const GIB: u64 = 1 << 30;
 /// A few layers of real images.
@@ -85,7 +85,7 @@ fn make_layers(folder: &Path) -> io::Result<()> {
         fs::write(folder.join(name), name)?;
     }
     mknod(&folder.join("upper/deleted"), SFlag::S_IFCHR, Mode::empty(), 0)?;
-    write_xattr(File::open(folder.join("upper/replaced"))?.as_fd(), c"user.overlay.opaque", b"y")
+    xattr::set(File::open(folder.join("upper/replaced"))?.as_fd(), c"user.overlay.opaque", b"y")
 }
 
 fn space(status: &Statfs) -> Check {

@@ -79,7 +79,7 @@ fn an_opaque_directory_hides_the_one_below() {
     let stack = Stack::new(&[&["d/new"], &["d/old"]]);
     stack.view().find("/d/old").unwrap();
     let directory = File::open(stack.at(0, "d")).unwrap();
-    if let Err(error) = crate::sys::write_xattr::write_xattr(directory.as_fd(), OPAQUE, b"y") {
+    if let Err(error) = crate::sys::xattr::set(directory.as_fd(), OPAQUE, b"y") {
         println!("SKIP user xattrs where temporary files are: {error}");
         return;
     }

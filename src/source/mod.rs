@@ -58,7 +58,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A file or folder that cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
         /// What was to be read.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum SourceError {
         why: String,
     },
     /// An index, manifest or configuration that cannot be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Document {
         /// The layout or archive.
         path: PathBuf,

@@ -1,1 +1,6 @@
 //! To come.
+
+/// x
+pub fn privileged() -> bool {
+    nix::unistd::geteuid().is_root()
+}
