@@ -10,7 +10,7 @@ use super::{Format, exit, print};
 use crate::inventory::{self, Command, Credentials, Tree as _};
 use crate::layers::View;
 use crate::platform::Platform;
-use crate::profile::account;
+use crate::profile::account::User;
 use crate::reference::Reference;
 use crate::report::inspect::{Inspection, UserFacts};
 use crate::source;
@@ -26,8 +26,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
     /// Whom the entrypoint must serve, as in `docker run --user`
-    #[arg(long, value_name = "USER[:GROUP]", default_value = super::launch::NONROOT)]
-    user: String,
+    #[arg(long, value_name = "USER[:GROUP]", default_value = "65532")]
+    user: User,
     /// Arguments in place of the image's CMD
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
@@ -69,9 +69,9 @@ struct Files {
     credentials: Credentials,
 }
 
-fn files_of_folder(folder: &Path, user: &str) -> anyhow::Result<Files> {
+fn files_of_folder(folder: &Path, user: &User) -> anyhow::Result<Files> {
     let view = View::of_folder(folder).with_context(|| format!("cannot open the folder {}", folder.display()))?;
-    let account = account::resolve(user, &database(&view, "/etc/passwd"), &database(&view, "/etc/group"))?;
+    let account = user.resolve(&database(&view, "/etc/passwd"), &database(&view, "/etc/group"))?;
     let user = UserFacts { uid: account.uid, gid: account.gid };
     let credentials = Credentials { uid: account.uid, gid: account.gid, groups: account.groups };
     Ok(Files { view, user, credentials })

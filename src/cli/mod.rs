@@ -6,6 +6,7 @@ mod inspect;
 mod launch;
 mod limits;
 mod run;
+mod session;
 mod unpack;
 mod verify;
 

@@ -1,13 +1,27 @@
 //! `austere run`: the same jail, for a person.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::flags::{EnvVar, Publish};
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::flags::{self, EnvVar, Publish};
 use super::launch::{self, Hardness};
 use super::limits::LimitArgs;
 use super::session;
+use crate::jail::subject::{End, Subject};
+use crate::jail::{self, App, StartError, Stdio};
+use crate::netns::slot::Slot;
 use crate::platform::Platform;
+use crate::profile::preset::Preset;
+use crate::refusal::{Refusal, Side};
 use crate::profile::account::User;
 use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
@@ -47,10 +61,98 @@ pub(super) struct Args {
     /// Where unpacked layers are kept
     #[arg(long, value_name = "DIR", env = "AUSTERE_STORE", hide_env_values = true, help_heading = "Image")]
     pub store: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
-pub(super) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not yet")
+/// What docker gives when it could not start the container, could not execute its program, or did not find it.
+const COULD_NOT: u8 = 125;
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Signals that are meant for the app when austere gets them.
+const PASSED_ON: [Signal; 6] =
+    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// Runs the app and gives its own exit code.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match run_app(args) {
+        Ok(code) => Ok(code),
+        Err(error) => {
+            eprintln!("austere: {error:#}");
+            Ok(ExitCode::from(error.downcast_ref::<Refusal>().map_or(COULD_NOT, refusal_code)))
+        }
+    }
+}
+
+fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
+    let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
+    let session =
+        session::prepare(&args.image, args.platform.as_ref(), args.store.as_deref(), &args.limits.limits(), &args.user)?;
+    let wishes = launch::Wishes {
+        env: flags::variables(&args.env)?,
+        tmpfs: args.tmpfs.clone(),
+        args: args.arguments.clone(),
+        without: Vec::new(),
+    };
+    let spec = launch::spec(&session, &Preset::docker()?, &wishes, Hardness::Hardened, Stdio::Passed)?;
+    // Taken before there is any thread, so that every thread leaves them to this descriptor.
+    let signals = signals()?;
+    let mut jail = match jail::start(&spec) {
+        Ok(jail) => jail,
+        Err(StartError::Refused(refusal)) => return Err(refusal.into()),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(broken) = jail.measures.iter().find(|measure| measure.required && !measure.holds()) {
+        jail.app.kill();
+        let why = broken.why.as_deref().unwrap_or("it is not what was asked for");
+        anyhow::bail!("the jail does not hold, so the app was not let go: {}: {why}", broken.name);
+    }
+    for slot in slots {
+        slot.serve(jail.app.room());
+    }
+    Ok(match wait(&mut jail.app, &signals)? {
+        End::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(COULD_NOT)),
+        End::Signaled(number) => ExitCode::from(u8::try_from(128 + number).unwrap_or(COULD_NOT)),
+    })
+}
+
+fn bind(publish: &Publish) -> anyhow::Result<Slot> {
+    let host = SocketAddr::new(publish.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), publish.host);
+    Slot::bind(host, publish.container).with_context(|| format!("listening on {host} for --publish"))
+}
+
+fn signals() -> anyhow::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    PASSED_ON.iter().for_each(|signal| set.add(*signal));
+    set.thread_block().context("blocking signals")?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")
+}
+
+/// Waits for the app's end, and passes signals on until then.
+fn wait(app: &mut App, signals: &SignalFd) -> anyhow::Result<End> {
+    loop {
+        let mut ready =
+            [PollFd::new(app.pidfd().as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("waiting for the app"),
+        }
+        while let Some(signal) = signals.read_signal().context("reading a signal")? {
+            app.signal(signal.ssi_signo.cast_signed()).context("passing a signal on")?;
+        }
+        if let Some(end) = app.wait_end(Duration::ZERO).context("waiting for the app")? {
+            return Ok(end);
+        }
+    }
+}
+
+fn refusal_code(refusal: &Refusal) -> u8 {
+    match (refusal.side, refusal.errno) {
+        (Side::Host, _) => COULD_NOT,
+        (Side::Image | Side::App, Errno::ENOENT) => NOT_FOUND,
+        (Side::Image | Side::App, _) => NOT_EXECUTABLE,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What `verify` and `run` do before the jail: find the image, settle the ids, unpack what is not unpacked yet.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -14,13 +15,13 @@ use crate::platform::Platform;
 use crate::profile::account::{Account, AccountError, User};
 use crate::reference::Reference;
 use crate::source::{self, Opened};
-use crate::store::{Accounts, Store, Unpacked};
+use crate::store::{self, Accounts, Store, Unpacked};
 use crate::unpack::{Limits, Projection};
 
 /// An image that is ready to be jailed.
 pub(super) struct Session {
     /// Where it was found, and what it says of itself.
-    pub(super) opened: Opened,
+    pub(super) opened: Rc<Opened>,
     /// How its ids relate to the host's.
     pub(super) ids: ids::Mode,
     /// Who the app will be.
@@ -30,7 +31,7 @@ pub(super) struct Session {
     /// Unpacking, or finding out that there is nothing to unpack.
     pub(super) unpack_took: Duration,
     files: Files,
-    store: Store,
+    store: Rc<Store>,
     limits: Limits,
 }
 
@@ -44,7 +45,7 @@ enum Files {
 pub(super) fn prepare(
     reference: &Reference,
     platform: Option<&Platform>,
-    store: Option<&Path>,
+    store_path: Option<&Path>,
     limits: &Limits,
     user: &User,
 ) -> anyhow::Result<Session> {
@@ -54,15 +55,16 @@ pub(super) fn prepare(
     let open_took = begun.elapsed();
 
     let begun = Instant::now();
-    let store_path = match store {
+    let privileged = store::privileged();
+    let store_path = match store_path {
         Some(path) => path.to_owned(),
-        None => Store::default_path(nix::unistd::geteuid().is_root())?,
+        None => store::default_path(privileged)?,
     };
     let ids = ids::enter().map_err(|error| CannotEnforce(error.to_string()))?;
-    let store = Store::open(&store_path)?;
+    let store = Store::open(&store_path, privileged)?;
     let (files, account) = unpack(&opened, &store, limits, ids, user)?;
     let unpack_took = begun.elapsed();
-    Ok(Session { opened, ids, account, open_took, unpack_took, files, store, limits: limits.clone() })
+    Ok(Session { opened: Rc::new(opened), ids, account, open_took, unpack_took, files, store: Rc::new(store), limits: *limits })
 }
 
 fn unpack(
@@ -148,14 +150,14 @@ impl Session {
         };
         let (files, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, &user)?;
         Ok(Session {
-            opened: self.opened.clone(),
+            opened: Rc::clone(&self.opened),
             ids: self.ids,
             account,
             open_took: Duration::ZERO,
             unpack_took: Duration::ZERO,
             files,
-            store: self.store.clone(),
-            limits: self.limits.clone(),
+            store: Rc::clone(&self.store),
+            limits: self.limits,
         })
     }
 }

@@ -9,7 +9,8 @@ use clap::ValueEnum;
 use super::flags::{self, EnvVar};
 use super::launch::{self, Hardness};
 use super::limits::LimitArgs;
-use super::{CannotEnforce, session};
+use super::CannotEnforce;
+use super::session::{self, Session};
 use crate::ids;
 use crate::image::Config;
 use crate::jail::{self, StartError, Stdio};
@@ -202,8 +203,7 @@ fn start(
     wishes: &launch::Wishes,
     hardness: Hardness,
 ) -> anyhow::Result<Result<jail::Started, Refusal>> {
-    let image = &session.opened.image;
-    let spec = launch::spec(&image.config, session, preset, wishes, hardness, Stdio::Captured)?;
+    let spec = launch::spec(session, preset, wishes, hardness, Stdio::Captured)?;
     match jail::start(&spec) {
         Ok(jail) => Ok(Ok(jail)),
         Err(StartError::Refused(refusal)) if refusal.side == Side::App => Ok(Err(refusal)),
