@@ -158,3 +158,35 @@ fn every_image_of_the_corpus_is_read_as_it_was_made() {
         fs::remove_file(archive).unwrap();
     }
 }
+
+#[test]
+fn an_index_is_read_for_one_machine() {
+    let Some(archive) = common::archive("esbuild-multiarch") else { return };
+    let store = tempfile::tempdir().unwrap();
+    let inspect = |platform: &str| {
+        let mut austere = common::austere(store.path());
+        austere.args(["inspect", "--format", "json", "--platform", platform]).arg(&archive).output().unwrap()
+    };
+    let inspection = json(&inspect("linux/amd64"));
+    assert_eq!(inspection["entrypoint"]["kind"]["machine"], "amd64");
+    assert_eq!(codes(&inspection), Vec::<&str>::new());
+
+    let refused = inspect("linux/s390x");
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(error.contains("linux/s390x") && error.contains("linux/arm64"), "{error}");
+}
+
+#[test]
+fn an_archive_cut_off_anywhere_is_one_clear_error() {
+    let Some(archive) = common::archive("esbuild-scratch") else { return };
+    let whole = fs::read(archive).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for part in [0, 1, 100, 511, 512, 5000, whole.len() / 2, whole.len() - 20_000] {
+        let file = folder.path().join("cut.tar");
+        fs::write(&file, &whole[..part]).unwrap();
+        let output = common::austere(&folder.path().join("store")).arg("inspect").arg(&file).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{part} {}", said(&output));
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("austere: "), "{part} {}", said(&output));
+    }
+}
