@@ -38,7 +38,7 @@ pub(super) struct Session {
 /// The layers, held in the store while they are in use; or a folder that is used as it is.
 enum Files {
     Layers(Unpacked),
-    Folder(PathBuf, Accounts),
+    Folder(PathBuf),
 }
 
 /// Finds and unpacks an image. Call it while the process has one thread.
@@ -79,7 +79,7 @@ fn unpack(
         let read = |name: &str| std::fs::read(folder.join("etc").join(name)).ok();
         let accounts = Accounts { passwd: read("passwd"), group: read("group") };
         let account = resolve(user, &accounts)?;
-        return Ok((Files::Folder(folder, accounts), account));
+        return Ok((Files::Folder(folder), account));
     }
     let mut account = None;
     let unpacked = store.ensure(opened, limits, |accounts| {
@@ -111,7 +111,7 @@ impl Session {
     pub(super) fn layers(&self) -> Vec<PathBuf> {
         match &self.files {
             Files::Layers(unpacked) => unpacked.layers.iter().map(|layer| layer.path.clone()).collect(),
-            Files::Folder(folder, _) => vec![folder.clone()],
+            Files::Folder(folder) => vec![folder.clone()],
         }
     }
 

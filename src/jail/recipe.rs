@@ -16,6 +16,7 @@ use super::life::Watch;
 use super::report::Reporter;
 use super::stdio::Streams;
 use crate::refusal::Refusal;
+use crate::seccomp::{Observation, Witness};
 use crate::sys::execve::{Vector, execve};
 use crate::{caps, ids, landlock, limits, netns, rootfs, sys};
 
@@ -89,7 +90,7 @@ impl<'a> Recipe<'a> {
 
     fn steps(&mut self, parent: &Watch, reporter: &Reporter, streams: &Streams) -> Result<Infallible, Refusal> {
         let spec = self.spec;
-        let wall = self.wall.take();
+        let mut wall = self.wall.take();
         parent.bind()?;
         self.forget_inheritance()?;
 
@@ -106,6 +107,13 @@ impl<'a> Recipe<'a> {
             limits::apply()?;
         }
 
+        // Without no_new_privs the walls need CAP_SYS_ADMIN, so they come before it goes; engines do it in this order too.
+        let bound = spec.no_new_privs && spec.applies("no-new-privileges");
+        let mut landlock = None;
+        if !bound {
+            landlock = self.confine(wall.take(), &assembled)?;
+            self.install_filter()?;
+        }
         if spec.applies("capabilities") {
             caps::limit(spec.bounding)?;
         }
@@ -121,18 +129,19 @@ impl<'a> Recipe<'a> {
         self.enter_working_dir()?;
         let program = self.find_program()?;
         umask(Mode::from_bits_truncate(0o022));
-        if spec.no_new_privs && spec.applies("no-new-privileges") {
+        if bound {
             set_no_new_privs().map_err(|errno| Refusal::host("prctl", "PR_SET_NO_NEW_PRIVS", errno))?;
+            landlock = self.confine(wall.take(), &assembled)?;
         }
-        let landlock = self.confine(wall, &assembled)?;
         if spec.applies("descriptors") {
             sys::close_range::cloexec_from(3).map_err(|errno| Refusal::host("close_range", "3", errno))?;
         }
-
         let port_start = netns::port_start();
         parent.await_go()?;
-        let seen = self.filter()?;
-        reporter.witness(port_start, landlock, seen);
+        if bound {
+            self.install_filter()?;
+        }
+        reporter.witness(port_start, landlock, self.observe_filter());
         let errno = execve(program, &self.argv, &self.envp);
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
     }
@@ -201,15 +210,20 @@ impl<'a> Recipe<'a> {
         Ok(Some(landlock::Witness { before, after, allowed: allowed.is_ok() }))
     }
 
-    fn filter(&self) -> Result<Option<crate::seccomp::Observation>, Refusal> {
-        let Some((filter, witness)) = &self.spec.seccomp else { return Ok(None) };
+    fn install_filter(&self) -> Result<(), Refusal> {
+        let Some((filter, _)) = &self.spec.seccomp else { return Ok(()) };
         if self.spec.applies("seccomp") {
             sys::seccomp::install(&filter.program, filter.flags).map_err(|error| {
                 let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
                 Refusal::host("seccomp", "SECCOMP_SET_MODE_FILTER", errno)
             })?;
         }
-        Ok(witness.as_ref().map(crate::seccomp::Witness::observe))
+        Ok(())
+    }
+
+    fn observe_filter(&self) -> Option<Observation> {
+        let (_, witness) = self.spec.seccomp.as_ref()?;
+        witness.as_ref().map(Witness::observe)
     }
 }
 

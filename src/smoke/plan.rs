@@ -16,7 +16,7 @@ pub use words::{WordError, seconds};
 /// How long an app has to become ready when nobody said otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an app has to end after its stop signal; `docker stop` waits as long.
-pub const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(1);
 /// How long an app that promises no port must stay up.
 const UP: Duration = Duration::from_secs(3);
 
