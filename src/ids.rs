@@ -58,7 +58,9 @@ impl Mode {
 
 /// No user namespace could be made.
 #[derive(Debug, thiserror::Error)]
-#[error("a normal user needs a user namespace, and this host refused one: unshare(CLONE_NEWUSER): {errno}\n  hint: {hint}")]
+#[error(
+    "a normal user needs a user namespace, and this host refused one: unshare(CLONE_NEWUSER): {errno}\n  hint: {hint}"
+)]
 pub struct NoUserNamespace {
     errno: Errno,
     hint: String,
@@ -182,8 +184,10 @@ pub fn read_back(app: &Process, mode: Mode, identity: &Identity) -> Vec<Measure>
     };
     let status = app.status();
     let four = |map: &[(u32, u32, u32)], ids: [u32; 4]| -> String {
-        let mut names: Vec<String> =
-            ids.iter().map(|id| process::inside(map, *id).map_or_else(|| format!("{id}?"), |id| id.to_string())).collect();
+        let mut names: Vec<String> = ids
+            .iter()
+            .map(|id| process::inside(map, *id).map_or_else(|| format!("{id}?"), |id| id.to_string()))
+            .collect();
         names.dedup();
         names.join(" ")
     };

@@ -101,7 +101,9 @@ impl App {
     fn is_deaf(&self) -> bool {
         let Ok(process) = Process::open(self.pid.as_raw()) else { return false };
         let heard = process.status().sigcgt | process.status().sigblk;
-        let Some(bit) = u32::try_from(self.stop_signal - 1).ok().and_then(|bit| 1_u64.checked_shl(bit)) else { return false };
+        let Some(bit) = u32::try_from(self.stop_signal - 1).ok().and_then(|bit| 1_u64.checked_shl(bit)) else {
+            return false;
+        };
         self.stop_signal != libc::SIGKILL && heard & bit == 0
     }
 }

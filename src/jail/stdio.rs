@@ -103,10 +103,8 @@ impl Streams {
             let tail = Arc::clone(tail);
             thread::spawn(move || carry(&mut from, &tail, passed.then_some(&mut *to)))
         };
-        let threads = vec![
-            carry(stdout, &tails[0], Box::new(io::stdout())),
-            carry(stderr, &tails[1], Box::new(io::stderr())),
-        ];
+        let threads =
+            vec![carry(stdout, &tails[0], Box::new(io::stdout())), carry(stderr, &tails[1], Box::new(io::stderr()))];
         Pumps { tails, threads, inodes }
     }
 }
