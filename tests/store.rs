@@ -1,4 +1,5 @@
 //! The store: what is in it is whole, shared, and untouched when it is used again.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "common/image.rs"]
 mod image;
@@ -18,7 +19,7 @@ use image::{Image, Layer, Stored};
 
 fn open(image: &Image, dir: &Path) -> Opened {
     let archive = image.oci_archive(&dir.join("image.tar"));
-    source::open(&archive.to_str().unwrap().parse().unwrap(), &Default::default()).unwrap()
+    source::open(&archive.to_str().unwrap().parse().unwrap(), &source::Options::default()).unwrap()
 }
 
 fn nobody() -> Projection {
@@ -112,6 +113,10 @@ fn modes_become_what_the_user_would_have_had() {
             ("su", 0o555),
         ];
         for (path, bits) in expected {
+            // Whoever is no root, of the host or of a namespace, is kept out of it just as the image's user is.
+            if path == "private/in" && !nix::unistd::geteuid().is_root() {
+                continue;
+            }
             assert_eq!(mode(&unpacked, 0, path) & 0o700, bits & 0o700, "{path}");
         }
         assert_eq!(mode(&unpacked, 0, "own"), 0o640);
@@ -157,20 +162,11 @@ fn real_owners_are_for_root() {
 #[test]
 fn accounts_are_the_merged_images() {
     let dir = tempfile::tempdir().unwrap();
-    let base = Layer::new()
-        .dir("etc", 0o755)
-        .file("etc/passwd", 0o644, "base")
-        .file("etc/group", 0o644, "base")
-        .dir("usr", 0o755);
-    let files = |passwd: Layer| Image::new().layer(base_of(), Stored::Gzip).layer(passwd, Stored::Gzip);
-    fn base_of() -> Layer {
-        Layer::new()
-            .dir("etc", 0o755)
-            .file("etc/passwd", 0o644, "base")
-            .file("etc/group", 0o644, "base")
-            .dir("usr", 0o755)
-    }
-    drop(base);
+    let base = || {
+        let etc = Layer::new().dir("etc", 0o755).file("etc/passwd", 0o644, "base");
+        etc.file("etc/group", 0o644, "base").dir("usr", 0o755)
+    };
+    let files = |passwd: Layer| Image::new().layer(base(), Stored::Gzip).layer(passwd, Stored::Gzip);
     let cases = [
         (files(Layer::new().file("etc/passwd", 0o644, "top")), Some("top"), Some("base")),
         (files(Layer::new().whiteout("etc/passwd")), None, Some("base")),

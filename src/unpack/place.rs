@@ -4,17 +4,13 @@
 //! first. The order is: content, owner (which clears set-id bits and capabilities), attributes (which need a mode that lets us
 //! write), mode, time.
 
-use std::ffi::CString;
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{
-    FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstatat, futimens, makedev, mkdirat, mknodat, utimensat,
-};
-use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, makedev, mkdirat, mknodat};
+use nix::unistd::{linkat, symlinkat};
 
 use super::added::Added;
 use super::entries::{Entries, Entry, Kind};
@@ -50,12 +46,12 @@ pub(crate) enum Rights {
 
 /// Writes entries into a tree.
 pub(super) struct Writer<'a> {
-    tree: Tree<'a>,
+    pub(super) tree: Tree<'a>,
     form: Form,
-    rights: Rights,
+    pub(super) rights: Rights,
     budget: &'a Budget,
     pub(super) facts: Facts,
-    record: Option<Record>,
+    pub(super) record: Option<Record>,
     /// What this layer brought, when whiteouts must spare it.
     added: Option<Added>,
 }
@@ -279,104 +275,6 @@ impl<'a> Writer<'a> {
             Err(errno) => Err(refused("replace", path)(errno)),
         }
     }
-
-    /// Owner, mode, attributes and time of an open file or folder.
-    fn attributes(&mut self, entry: &Entry, fd: BorrowedFd<'_>, path: &[u8], kind: SFlag) -> Result<(), UnpackError> {
-        let is_dir = kind == SFlag::S_IFDIR;
-        if !is_dir && entry.mode & 0o6000 != 0 {
-            self.facts.special(path, SpecialKind::SetId { mode: entry.mode });
-        }
-        if let Some(record) = &mut self.record {
-            record.add(path, kind.bits() | entry.mode, entry.uid, entry.gid)?;
-        }
-        if self.rights == Rights::All {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchown(fd, Some(uid), Some(gid)).map_err(refused("chown", path))?;
-        }
-        self.xattrs(entry, path, |name, value| xattr::set(fd, name, value))?;
-        if self.rights != Rights::Later {
-            let held = is_dir && self.rights == Rights::Modes && entry.mode & 0o700 != 0o700;
-            if held {
-                self.tree.hold(path, entry.mode);
-            } else if is_dir {
-                self.tree.release(path);
-            }
-            let mode = if held { entry.mode | 0o700 } else { entry.mode };
-            fchmod(fd, Mode::from_bits_truncate(mode)).map_err(refused("chmod", path))?;
-        }
-        futimens(fd, &TimeSpec::UTIME_OMIT, &time(entry)).map_err(refused("set the time of", path))
-    }
-
-    /// The same for what is not opened: links, pipes and devices.
-    fn attributes_at(
-        &mut self,
-        entry: &Entry,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        path: &[u8],
-    ) -> Result<(), UnpackError> {
-        let is_link = matches!(entry.kind, Kind::Symlink(_));
-        if self.rights == Rights::All {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
-                .map_err(refused("chown", path))?;
-        }
-        if !is_link {
-            if let Some(record) = &mut self.record {
-                let kind = status(parent, name).map_or(0, |stat| kind(&stat).bits());
-                record.add(path, kind | entry.mode, entry.uid, entry.gid)?;
-            }
-            if self.rights != Rights::Later {
-                super::record::chmod(parent, name, entry.mode).map_err(refused("chmod", path))?;
-            }
-        }
-        let file = CString::new(name).map_err(|_| refused("name", path)(Errno::EINVAL))?;
-        self.xattrs(entry, path, |name, value| xattr::set_at(parent, &file, name, value))?;
-        utimensat(parent, name, &TimeSpec::UTIME_OMIT, &time(entry), UtimensatFlags::NoFollowSymlink)
-            .map_err(refused("set the time of", path))
-    }
-
-    fn xattrs(
-        &mut self,
-        entry: &Entry,
-        path: &[u8],
-        set: impl Fn(&std::ffi::CStr, &[u8]) -> std::io::Result<()>,
-    ) -> Result<(), UnpackError> {
-        for (name, value) in &entry.xattrs {
-            if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") {
-                let message = "attributes that overlayfs would obey were left out: they could hide files";
-                self.facts.note("overlay-attributes", path, message);
-                continue;
-            }
-            let bad = |why: &str| UnpackError::Entry {
-                path: shown(path),
-                why: format!("its attribute `{}` {why}", shown(name)),
-            };
-            let c_name = CString::new(&name[..]).map_err(|_| bad("has a NUL in its name"))?;
-            let stored = match set(&c_name, value) {
-                Ok(()) => true,
-                Err(error) => {
-                    match error.raw_os_error() {
-                        Some(libc::EPERM | libc::EACCES | libc::ENOTSUP) => {
-                            self.facts.note(
-                                "attributes-not-stored",
-                                path,
-                                "attributes of files cannot all be stored here",
-                            );
-                        }
-                        Some(libc::ENOSPC) => return Err(bad("does not fit on this file system, or the disk is full")),
-                        _ => return Err(bad(&format!("cannot be set: {error}"))),
-                    }
-                    false
-                }
-            };
-            if name == b"security.capability" {
-                let hex = value.iter().map(|byte| format!("{byte:02x}")).collect();
-                self.facts.special(path, SpecialKind::FileCapability { hex, stored });
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Marks a folder of a layer so that nothing of lower layers shows through it.
@@ -415,14 +313,10 @@ fn create(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
 }
 
-fn status(parent: BorrowedFd<'_>, name: &[u8]) -> Option<FileStat> {
+pub(super) fn status(parent: BorrowedFd<'_>, name: &[u8]) -> Option<FileStat> {
     fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
 }
 
-fn kind(stat: &FileStat) -> SFlag {
+pub(super) fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
-}
-
-fn time(entry: &Entry) -> TimeSpec {
-    TimeSpec::new(entry.mtime.0, entry.mtime.1)
 }

@@ -140,7 +140,7 @@ impl<'a> Tree<'a> {
 
     /// Follows `named` from the root and gives the true path; makes missing folders.
     fn walk(&mut self, named: &[u8], make: bool) -> Result<Vec<u8>, UnpackError> {
-        let mut made = Vec::new();
+        let mut new = Vec::new();
         let whiteouts = self.whiteouts;
         let found = self.steps(named, |tree, path, blocked| {
             if let Some(stat) = blocked {
@@ -151,11 +151,11 @@ impl<'a> Tree<'a> {
             }
             if make {
                 make_dir(tree, path)?;
-                made.push((path.to_owned(), blocked.is_some()));
+                new.push((path.to_owned(), blocked.is_some()));
             }
             Ok(make)
         })?;
-        for (path, hides) in made {
+        for (path, hides) in new {
             if hides {
                 let fd = self.open_dir(&path).map_err(refused("open folder", &path))?;
                 super::place::make_opaque(fd.as_fd(), &path)?;
