@@ -6,6 +6,7 @@
 
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -104,39 +105,31 @@ impl<'a> Writer<'a> {
         if let Some(added) = &mut self.added {
             added.insert(parent.inode, name);
         }
-        let parent = parent.fd.try_clone().map_err(|source| UnpackError::Write {
-            what: "open folder",
-            path: shown(dir),
-            source,
-        })?;
+        let parent = Rc::clone(&parent.fd);
         let parent = parent.as_fd();
         match (&entry.kind, target) {
             (Kind::Dir, _) => self.dir(entry, parent, name, &path),
             (Kind::File { size, segments }, _) => {
                 self.facts.bytes += size;
-                self.clear(parent, name, &path)?;
-                let fd = create(parent, name).map_err(refused("create", &path))?;
+                let fd = self.make("create", parent, name, &path, || create(parent, name))?;
                 super::content::write(&fd, tar, *size, segments.as_ref(), &path)?;
                 self.attributes(entry, fd.as_fd(), &path, SFlag::S_IFREG)
             }
             (Kind::Symlink(text), _) => {
-                self.clear(parent, name, &path)?;
-                symlinkat(&text[..], parent, name).map_err(refused("create link", &path))?;
+                self.make("create link", parent, name, &path, || symlinkat(&text[..], parent, name))?;
                 self.attributes_at(entry, parent, name, &path)
             }
             (Kind::Link(_), Some((target_dir, target_name, inode))) => {
                 if status(parent, name).is_some_and(|stat| stat.st_ino == inode) {
                     return Ok(());
                 }
-                self.clear(parent, name, &path)?;
-                linkat(&target_dir, &target_name[..], parent, name, AtFlags::empty())
-                    .map_err(refused("create hard link", &path))
+                let link = || linkat(&target_dir, &target_name[..], parent, name, AtFlags::empty());
+                self.make("create hard link", parent, name, &path, link)
             }
             (Kind::Link(_), None) => Ok(()),
             (Kind::Fifo, _) => {
-                self.clear(parent, name, &path)?;
-                mknodat(parent, name, SFlag::S_IFIFO, Mode::S_IRUSR | Mode::S_IWUSR, 0)
-                    .map_err(refused("create fifo", &path))?;
+                let fifo = || mknodat(parent, name, SFlag::S_IFIFO, Mode::S_IRUSR | Mode::S_IWUSR, 0);
+                self.make("create fifo", parent, name, &path, fifo)?;
                 self.attributes_at(entry, parent, name, &path)
             }
             (Kind::Device { block, major, minor }, _) => {
@@ -158,11 +151,16 @@ impl<'a> Writer<'a> {
     }
 
     fn dir(&mut self, entry: &Entry, parent: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), UnpackError> {
-        let before = status(parent, name);
-        let is_dir = before.as_ref().is_some_and(|stat| kind(stat) == SFlag::S_IFDIR);
-        if !is_dir {
-            self.clear(parent, name, path)?;
-            mkdirat(parent, name, Mode::S_IRWXU).map_err(refused("create folder", path))?;
+        let (mut is_dir, mut was_there) = (false, false);
+        match mkdirat(parent, name, Mode::S_IRWXU) {
+            Err(Errno::EEXIST) => {
+                was_there = true;
+                is_dir = status(parent, name).is_some_and(|stat| kind(&stat) == SFlag::S_IFDIR);
+                if !is_dir {
+                    self.make("create folder", parent, name, path, || mkdirat(parent, name, Mode::S_IRWXU))?;
+                }
+            }
+            made => made.map_err(refused("create folder", path))?,
         }
         let fd = open_own(parent, name).map_err(refused("open folder", path))?;
         if is_dir && self.form == Form::Merged {
@@ -171,7 +169,7 @@ impl<'a> Writer<'a> {
                 let _ = xattr::remove(fd.as_fd(), &name);
             }
         }
-        if before.is_some() && !is_dir && self.form == Form::Overlay {
+        if was_there && !is_dir && self.form == Form::Overlay {
             // What it replaces, a whiteout or a file, hid the lower layers here; so must the folder.
             make_opaque(fd.as_fd(), path)?;
         }
@@ -212,7 +210,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Where a hard link leads: the folder, the name and the inode there.
-    fn target(&mut self, entry: &Entry, target: &[u8]) -> Result<(OwnedFd, Vec<u8>, u64), UnpackError> {
+    fn target(&mut self, entry: &Entry, target: &[u8]) -> Result<(Rc<OwnedFd>, Vec<u8>, u64), UnpackError> {
         let why = |why: &str| UnpackError::Entry {
             path: shown(&entry.path),
             why: format!("it is a hard link to `{}`, which {why}", shown(target)),
@@ -259,6 +257,24 @@ impl<'a> Writer<'a> {
             }
             Some(_) => Ok(()),
             None => whiteout(parent.fd.as_fd(), hidden).map_err(refused("create whiteout", full)),
+        }
+    }
+
+    /// Makes something with `call`, which refuses what exists; that is removed then.
+    fn make<T>(
+        &mut self,
+        what: &'static str,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+        call: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, UnpackError> {
+        match call() {
+            Err(Errno::EEXIST) => {
+                self.clear(parent, name, path)?;
+                call().map_err(refused(what, path))
+            }
+            made => made.map_err(refused(what, path)),
         }
     }
 
