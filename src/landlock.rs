@@ -73,7 +73,7 @@ impl Wall {
     ///
     /// # Errors
     ///
-    /// landlock_restrict_self(2): EPERM without no_new_privs and without `CAP_SYS_ADMIN`.
+    /// `landlock_restrict_self(2)`: EPERM without `no_new_privs` and without `CAP_SYS_ADMIN`.
     pub fn apply(self, root: &OwnedFd, writable: &[OwnedFd]) -> Result<(), Refusal> {
         let refused = |error: &RulesetError| Refusal::host("landlock_restrict_self", error.to_string(), Errno::last());
         let mut ruleset =

@@ -25,13 +25,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let session = session::prepare_to_look(&args.image, &args.files)?;
     let image = &session.opened.image;
-    let argv = if args.arguments.is_empty() {
+    let command_line = if args.arguments.is_empty() {
         image.config.argv()
     } else {
         [&image.config.entrypoint[..], &args.arguments].concat()
     };
     let view = session.view()?;
-    let entrypoint = session.entrypoint(&view, &argv);
+    let entrypoint = session.entrypoint(&view, &command_line);
     let health_check = inventory::health_check(&view, &image.config).into_iter().collect();
     let name = (session.opened.reference.as_str(), session.opened.kind.to_string());
     let user = UserFacts { uid: session.account.uid, gid: session.account.gid };

@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Verify(args) => verify::run(&args),
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => Ok(run::run(&args)),
         Command::Inspect(args) => inspect::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Doctor(args) => doctor::run(&args),

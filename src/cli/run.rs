@@ -62,14 +62,11 @@ const PASSED_ON: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Runs the app and gives its own exit code.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match run_app(args) {
-        Ok(code) => Ok(code),
-        Err(error) => {
-            eprintln!("austere: {error:#}");
-            Ok(ExitCode::from(error.downcast_ref::<Refusal>().map_or(COULD_NOT, refusal_code)))
-        }
-    }
+pub(super) fn run(args: &Args) -> ExitCode {
+    run_app(args).unwrap_or_else(|error| {
+        eprintln!("austere: {error:#}");
+        ExitCode::from(error.downcast_ref::<Refusal>().map_or(COULD_NOT, refusal_code))
+    })
 }
 
 fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
@@ -110,7 +107,9 @@ fn bind(publish: &Publish) -> anyhow::Result<Slot> {
 
 fn signals() -> anyhow::Result<SignalFd> {
     let mut set = SigSet::empty();
-    PASSED_ON.iter().for_each(|signal| set.add(*signal));
+    for signal in PASSED_ON {
+        set.add(signal);
+    }
     set.thread_block().context("blocking signals")?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")
 }

@@ -140,19 +140,17 @@ impl Subject for App {
         let unheard = self.is_deaf();
         let asked = Instant::now();
         self.signal(self.stop_signal)?;
-        let mut killed = false;
         // A signal that PID 1 does not listen to is never delivered (pid_namespaces(7)): waiting would change nothing.
         let grace = if unheard { Duration::ZERO } else { grace };
-        let end = match self.wait_end(grace)? {
-            Some(end) => end,
-            None => {
-                killed = true;
-                self.signal(libc::SIGKILL)?;
-                loop {
-                    if let Some(end) = self.wait_end(Duration::from_secs(60))? {
-                        break end;
-                    }
-                }
+        let mut end = self.wait_end(grace)?;
+        let killed = end.is_none();
+        if killed {
+            self.signal(libc::SIGKILL)?;
+        }
+        let end = loop {
+            match end {
+                Some(end) => break end,
+                None => end = self.wait_end(Duration::from_mins(1))?,
             }
         };
         Ok(Stop { end, took: asked.elapsed(), killed, unheard })
@@ -162,7 +160,7 @@ impl Subject for App {
         if self.end.is_none() {
             // ESRCH would mean that it is gone, which is what was wanted.
             let _ = kill(self.pid, Signal::SIGKILL);
-            let _ = self.wait_end(Duration::from_secs(60));
+            let _ = self.wait_end(Duration::from_mins(1));
         }
     }
 
