@@ -326,3 +326,20 @@ fn a_full_disk_is_one_error_and_leaves_room() {
     assert_eq!(left, 0);
     fits.unwrap();
 }
+
+#[test]
+fn capabilities_of_files_are_kept_or_at_least_known() {
+    let dir = tempfile::tempdir().unwrap();
+    // cap_net_bind_service+ep, revision 2; it has a line end in it so that no reader of lines gets it right.
+    let value = [&[1, 0, 0, 2, 0, 0x0a, 0, 0][..], &[0; 12]].concat();
+    let layer = Layer::new().pax(&[("SCHILY.xattr.security.capability", &value)]).file("app", 0o755, "");
+    let store = Store::open(&dir.path().join("store"), false).unwrap();
+    let unpacked = ensure(&store, &open(&Image::of(layer), dir.path()), nobody()).unwrap();
+    let file = fs::File::open(unpacked.layers[0].path.join("app")).unwrap();
+    let there = austere::sys::xattr::get(file.as_fd(), c"security.capability").unwrap().is_some();
+    // Root of a namespace may, and the kernel notes whose root that was; anyone else may not.
+    assert_eq!(there, nix::unistd::geteuid().is_root());
+    let hex = "01000002000a0000000000000000000000000000".to_owned();
+    let special = Special { path: "/app".into(), kind: SpecialKind::FileCapability { hex, stored: there } };
+    assert_eq!(unpacked.layers[0].facts.specials, [special]);
+}
