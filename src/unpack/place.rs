@@ -108,7 +108,11 @@ impl<'a> Writer<'a> {
         if let Some(added) = &mut self.added {
             added.insert(parent.inode, name);
         }
-        let parent = parent.fd.try_clone().map_err(|source| UnpackError::Write { what: "open folder", path: shown(dir), source })?;
+        let parent = parent.fd.try_clone().map_err(|source| UnpackError::Write {
+            what: "open folder",
+            path: shown(dir),
+            source,
+        })?;
         let parent = parent.as_fd();
         match (&entry.kind, target) {
             (Kind::Dir, _) => self.dir(entry, parent, name, &path),
@@ -129,12 +133,14 @@ impl<'a> Writer<'a> {
                     return Ok(());
                 }
                 self.clear(parent, name, &path)?;
-                linkat(&target_dir, &target_name[..], parent, name, AtFlags::empty()).map_err(refused("create hard link", &path))
+                linkat(&target_dir, &target_name[..], parent, name, AtFlags::empty())
+                    .map_err(refused("create hard link", &path))
             }
             (Kind::Link(_), None) => Ok(()),
             (Kind::Fifo, _) => {
                 self.clear(parent, name, &path)?;
-                mknodat(parent, name, SFlag::S_IFIFO, Mode::S_IRUSR | Mode::S_IWUSR, 0).map_err(refused("create fifo", &path))?;
+                mknodat(parent, name, SFlag::S_IFIFO, Mode::S_IRUSR | Mode::S_IWUSR, 0)
+                    .map_err(refused("create fifo", &path))?;
                 self.attributes_at(entry, parent, name, &path)
             }
             (Kind::Device { block, major, minor }, _) => {
@@ -202,7 +208,11 @@ impl<'a> Writer<'a> {
         if made {
             return self.attributes_at(entry, parent, name, path);
         }
-        if self.form == Form::Overlay { whiteout(parent, name).map_err(refused("create whiteout", path)) } else { Ok(()) }
+        if self.form == Form::Overlay {
+            whiteout(parent, name).map_err(refused("create whiteout", path))
+        } else {
+            Ok(())
+        }
     }
 
     /// Where a hard link leads: the folder, the name and the inode there.
@@ -215,7 +225,9 @@ impl<'a> Writer<'a> {
         let parent = self.tree.existing_parent(dir).map_err(|_| why("this layer does not have"))?;
         match status(parent.as_fd(), name) {
             Some(stat) if kind(&stat) == SFlag::S_IFDIR => Err(why("is a folder")),
-            Some(stat) if !(self.form == Form::Overlay && is_whiteout(&stat)) => Ok((parent, name.to_owned(), stat.st_ino)),
+            Some(stat) if !(self.form == Form::Overlay && is_whiteout(&stat)) => {
+                Ok((parent, name.to_owned(), stat.st_ino))
+            }
             _ => Err(why("this layer does not have")),
         }
     }
@@ -296,11 +308,18 @@ impl<'a> Writer<'a> {
     }
 
     /// The same for what is not opened: links, pipes and devices.
-    fn attributes_at(&mut self, entry: &Entry, parent: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), UnpackError> {
+    fn attributes_at(
+        &mut self,
+        entry: &Entry,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<(), UnpackError> {
         let is_link = matches!(entry.kind, Kind::Symlink(_));
         if self.rights == Rights::All {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(refused("chown", path))?;
+            fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+                .map_err(refused("chown", path))?;
         }
         if !is_link {
             if let Some(record) = &mut self.record {
@@ -329,14 +348,21 @@ impl<'a> Writer<'a> {
                 self.facts.note("overlay-attributes", path, message);
                 continue;
             }
-            let bad = |why: &str| UnpackError::Entry { path: shown(path), why: format!("its attribute `{}` {why}", shown(name)) };
+            let bad = |why: &str| UnpackError::Entry {
+                path: shown(path),
+                why: format!("its attribute `{}` {why}", shown(name)),
+            };
             let c_name = CString::new(&name[..]).map_err(|_| bad("has a NUL in its name"))?;
             let stored = match set(&c_name, value) {
                 Ok(()) => true,
                 Err(error) => {
                     match error.raw_os_error() {
                         Some(libc::EPERM | libc::EACCES | libc::ENOTSUP) => {
-                            self.facts.note("attributes-not-stored", path, "attributes of files cannot all be stored here");
+                            self.facts.note(
+                                "attributes-not-stored",
+                                path,
+                                "attributes of files cannot all be stored here",
+                            );
                         }
                         Some(libc::ENOSPC) => return Err(bad("does not fit on this file system, or the disk is full")),
                         _ => return Err(bad(&format!("cannot be set: {error}"))),

@@ -123,14 +123,15 @@ impl<'a> Tree<'a> {
             });
         }
         let open = |path: &[u8]| self.open_dir(path);
-        open(dir).or_else(|errno| match errno {
-            Errno::ELOOP | Errno::ENOTDIR => {
-                let path = self.resolve(dir).ok_or(Errno::ENOENT)?;
-                open(&path)
-            }
-            errno => Err(errno),
-        })
-        .map_err(refused("open folder", dir))
+        open(dir)
+            .or_else(|errno| match errno {
+                Errno::ELOOP | Errno::ENOTDIR => {
+                    let path = self.resolve(dir).ok_or(Errno::ENOENT)?;
+                    open(&path)
+                }
+                errno => Err(errno),
+            })
+            .map_err(refused("open folder", dir))
     }
 
     fn resolve(&self, dir: &[u8]) -> Option<Vec<u8>> {
