@@ -126,15 +126,20 @@ fn remedy(errno: Errno) -> String {
     "run austere as root, or in a container with --security-opt seccomp=unconfined --security-opt systempaths=unconfined".to_owned()
 }
 
-/// In the child of a single-id jail: gives its user namespace the one mapping it can have.
+/// In the child of a single-id jail: gives its user namespace the one mapping it can have. What does not apply stays root's.
 ///
 /// # Errors
 ///
 /// `user_namespaces(7)`: EPERM when the outer id is not the caller's own.
-pub fn map(mode: Mode, identity: &Identity) -> Result<(), Refusal> {
+pub fn map(mode: Mode, identity: &Identity, applies: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     match mode {
         Mode::Real => Ok(()),
-        Mode::Single => write_maps(identity, (0, 0)),
+        Mode::Single => {
+            // Here the mapping alone makes the app who it is.
+            let (uid, gid) =
+                (if applies("user") { identity.uid } else { 0 }, if applies("group") { identity.gid } else { 0 });
+            write_maps(&Identity { uid, gid, groups: Vec::new() }, (0, 0))
+        }
     }
 }
 
@@ -151,21 +156,26 @@ fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
-/// Becomes the app's user for good.
+/// Becomes the app's user for good, but for what does not apply.
 ///
 /// # Errors
 ///
 /// setgroups(2), setresgid(2), setresuid(2): EPERM, or EINVAL for an id that is not mapped here.
-pub fn apply(mode: Mode, identity: &Identity) -> Result<(), Refusal> {
+pub fn apply(mode: Mode, identity: &Identity, applies: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     let Identity { uid, gid, .. } = *identity;
-    if mode == Mode::Real {
+    if mode == Mode::Real && applies("groups") {
         let groups = all_groups(identity);
         let list: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
         setgroups(&list).map_err(|errno| Refusal::host("setgroups", format!("{groups:?}"), errno))?;
     }
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    setresgid(group, group, group).map_err(|errno| Refusal::host("setresgid", gid.to_string(), errno))?;
-    setresuid(user, user, user).map_err(|errno| Refusal::host("setresuid", uid.to_string(), errno))
+    if applies("group") {
+        setresgid(group, group, group).map_err(|errno| Refusal::host("setresgid", gid.to_string(), errno))?;
+    }
+    if applies("user") {
+        setresuid(user, user, user).map_err(|errno| Refusal::host("setresuid", uid.to_string(), errno))?;
+    }
+    Ok(())
 }
 
 /// Engines put the primary group among the supplementary ones too, so that dropping it gains nothing (CVE-2022-36109).

@@ -57,8 +57,6 @@ pub(super) fn spec(
     let hostname = "austere".to_owned();
     let mut argv = config.entrypoint.clone();
     argv.extend(if wishes.args.is_empty() { config.cmd.clone() } else { wishes.args.clone() });
-    let applies = |measure: &str| !wishes.without.iter().any(|name| name == measure);
-    let masked = |paths: &[String], name: &str| if applies(name) { paths.to_vec() } else { Vec::new() };
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
         ids,
@@ -70,10 +68,11 @@ pub(super) fn spec(
             tmpfs: wishes.tmpfs.clone(),
             working_dir: config.working_dir.clone(),
             files: files(&hostname),
-            masked_paths: masked(&preset.masked_paths, "masked-paths"),
-            readonly_paths: masked(&preset.readonly_paths, "read-only-paths"),
+            masked_paths: preset.masked_paths.clone(),
+            readonly_paths: preset.readonly_paths.clone(),
             shm_size: preset.shm_size,
             cgroup2: rootfs::host_has_cgroup2(),
+            without: wishes.without.clone(),
         },
         argv,
         env: environment(config, account, &hostname, &wishes.env),

@@ -59,7 +59,11 @@ impl Before {
         measures.push(environment(&app, &spec.env));
         measures.push(limits::read_back(&app, &self.limits));
         measures.push(pumps.read_back(&app, spec.ids, &spec.identity));
-        (measures, app.open_namespace("net").map(Room::new))
+        let room = match spec.applies("network") {
+            true => app.open_namespace("net").map(Room::new),
+            false => Ok(Room::host()),
+        };
+        (measures, room)
     }
 
     fn namespaces(&self, app: &Process, mode: ids::Mode) -> Measure {

@@ -71,7 +71,11 @@ impl<'a> Recipe<'a> {
     pub(super) fn namespaces(&self) -> libc::c_int {
         let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | self.spec.ids.clone_flags();
         if self.spec.applies("namespaces") {
-            flags |= libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+            flags |= libc::CLONE_NEWUTS;
+        }
+        // Without the host's root, /dev/mqueue and the cgroup tree can only be mounted in namespaces of the mounter's own.
+        if self.spec.applies("namespaces") || self.spec.ids == ids::Mode::Single {
+            flags |= libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
         }
         if self.spec.applies("network") {
             flags |= libc::CLONE_NEWNET;
@@ -94,12 +98,14 @@ impl<'a> Recipe<'a> {
         parent.bind()?;
         Self::forget_inheritance()?;
 
-        ids::map(spec.ids, &spec.identity)?;
+        let applies = |measure: &str| spec.applies(measure);
+        ids::map(spec.ids, &spec.identity, applies)?;
         if spec.applies("namespaces") {
             sethostname(&spec.hostname).map_err(|errno| Refusal::host("sethostname", &spec.hostname, errno))?;
         }
         if spec.applies("network") {
-            netns::apply(spec.ids, &spec.identity, spec.unprivileged_port_start)?;
+            let port_start = spec.applies("unprivileged-port-start").then_some(spec.unprivileged_port_start);
+            netns::apply(spec.ids, port_start)?;
         }
         let assembled = rootfs::apply(&spec.rootfs)?;
         streams.take()?;
@@ -117,9 +123,7 @@ impl<'a> Recipe<'a> {
         if spec.applies("capabilities") {
             caps::limit(spec.bounding)?;
         }
-        if spec.applies("user") {
-            ids::apply(spec.ids, &spec.identity)?;
-        }
+        ids::apply(spec.ids, &spec.identity, applies)?;
         if spec.applies("capabilities") {
             caps::apply(spec.permitted)?;
         }

@@ -39,6 +39,7 @@ pub(super) struct Streams {
     stdout: (PipeReader, PipeWriter),
     stderr: (PipeReader, PipeWriter),
     inodes: [Option<u64>; 3],
+    complete: bool,
 }
 
 /// The parent's side, after the clone: threads that carry bytes.
@@ -71,7 +72,7 @@ impl Streams {
             Some(inode(&stdout.1)?),
             Some(inode(&stderr.1)?),
         ];
-        Ok(Streams { stdin, stdout, stderr, inodes })
+        Ok(Streams { stdin, stdout, stderr, inodes, complete: spec.applies("stdio") })
     }
 
     /// In the child, with the new root in place: makes them descriptors 0 to 2.
@@ -86,12 +87,15 @@ impl Streams {
             dup2_stdin(&null).map_err(refused)?;
         }
         dup2_stdout(&self.stdout.1).map_err(refused)?;
-        dup2_stderr(&self.stderr.1).map_err(refused)
+        if self.complete {
+            dup2_stderr(&self.stderr.1).map_err(refused)?;
+        }
+        Ok(())
     }
 
     /// In the parent: closes the app's ends and starts to carry bytes.
     pub(super) fn pump(self, kind: Stdio) -> Pumps {
-        let Streams { stdin, stdout: (stdout, _), stderr: (stderr, _), inodes } = self;
+        let Streams { stdin, stdout: (stdout, _), stderr: (stderr, _), inodes, .. } = self;
         let tails: [Tail; 2] = Default::default();
         let passed = kind == Stdio::Passed;
         if let Some((_, mut to_app)) = stdin {

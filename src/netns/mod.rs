@@ -65,7 +65,7 @@ impl Room {
 /// # Errors
 ///
 /// EPERM without `CAP_NET_ADMIN` over the namespace; EROFS where an outer container made /proc/sys read-only.
-pub fn apply(mode: ids::Mode, identity: &ids::Identity, unprivileged_port_start: u16) -> Result<(), Refusal> {
+pub fn apply(mode: ids::Mode, port_start: Option<u16>) -> Result<(), Refusal> {
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
         .map_err(|errno| Refusal::host("socket", "AF_INET", errno))?;
     sys::ifreq::up(socket.as_fd(), b"lo").map_err(|errno| Refusal::host("ioctl", "SIOCSIFFLAGS, lo up", errno))?;
@@ -74,7 +74,7 @@ pub fn apply(mode: ids::Mode, identity: &ids::Identity, unprivileged_port_start:
     let pingers = match mode {
         ids::Mode::Real => "0 2147483647".to_owned(),
         // Both ends must be mapped.
-        ids::Mode::Single => format!("{0} {0}", identity.gid),
+        ids::Mode::Single => format!("{0} {0}", nix::unistd::getegid()),
     };
     let write = |name: &str, value: &str| {
         fs::write(format!("/proc/sys/net/ipv4/{name}"), value).map_err(|error| {
@@ -82,7 +82,9 @@ pub fn apply(mode: ids::Mode, identity: &ids::Identity, unprivileged_port_start:
             Refusal::host("write", format!("/proc/sys/net/ipv4/{name}: {value}"), errno)
         })
     };
-    write("ip_unprivileged_port_start", &unprivileged_port_start.to_string())?;
+    if let Some(port) = port_start {
+        write("ip_unprivileged_port_start", &port.to_string())?;
+    }
     write("ping_group_range", &pingers)
 }
 

@@ -19,7 +19,7 @@ pub(super) fn mount_proc(root: BorrowedFd<'_>) -> Result<(), Refusal> {
 /// Mounts /sys read-only, and in it the app's own part of the cgroup tree.
 pub(super) fn mount_sys(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal> {
     let target = mount_point(root, "/sys")?;
-    let read_only = HELD | libc::MOUNT_ATTR_RDONLY;
+    let read_only = if plan.applies("writable-mounts") { HELD | libc::MOUNT_ATTR_RDONLY } else { HELD };
     attach(&fsmount(c"sysfs", &[], read_only)?, target.as_fd(), "/sys")?;
     if plan.cgroup2 {
         let target = inside::open_mount_point(root, "/sys/fs/cgroup")?;
@@ -36,7 +36,8 @@ fn mount_point(root: BorrowedFd<'_>, path: &str) -> Result<std::os::fd::OwnedFd,
 /// Covers the masked paths and makes the read-only ones so. Which of them exist differs from kernel to kernel; what is not there needs no cover.
 pub(super) fn cover(plan: &Plan, root: BorrowedFd<'_>, devices: &Sources) -> Result<(), Refusal> {
     let empty = fsmount(c"tmpfs", &[(c"mode", Some(c"755"))], HELD | libc::MOUNT_ATTR_RDONLY)?;
-    for path in &plan.masked_paths {
+    let unless_left_out = |paths, measure| if plan.applies(measure) { paths } else { &[][..] };
+    for path in unless_left_out(&plan.masked_paths[..], "masked-paths") {
         let target = match inside::open(root, path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
             Err(errno) if is_absent(errno) => continue,
             target => target.map_err(|errno| Refusal::host("openat2", path, errno))?,
@@ -50,7 +51,7 @@ pub(super) fn cover(plan: &Plan, root: BorrowedFd<'_>, devices: &Sources) -> Res
         };
         attach(&cover, target.as_fd(), path)?;
     }
-    for path in &plan.readonly_paths {
+    for path in unless_left_out(&plan.readonly_paths, "read-only-paths") {
         let target = match inside::open(root, path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
             Err(errno) if is_absent(errno) => continue,
             target => target.map_err(|errno| Refusal::host("openat2", path, errno))?,

@@ -61,8 +61,9 @@ fn writable_mounts(mounts: &[MountInfo], plan: &Plan) -> Measure {
     let (mut volumes, mut tmpfs, mut unexpected) = (Vec::new(), Vec::new(), Vec::new());
     for mount in mounts.iter().filter(|mount| is_writable(mount) && mount.mount_point != Path::new("/")) {
         let path = mount.mount_point.to_string_lossy().into_owned();
-        let is_ours =
-            WRITABLE.contains(&path.as_str()) || devices::is_device(&path) || plan.masked_paths.contains(&path);
+        // A masked file is covered with the device /dev/null, which no mount flag keeps from being written to; a masked folder is not.
+        let is_cover = plan.masked_paths.contains(&path) && mount.root != "/";
+        let is_ours = WRITABLE.contains(&path.as_str()) || devices::is_device(&path) || is_cover;
         match mount.fs_type.as_str() {
             _ if is_ours => {}
             "overlay" if mount.root == path => volumes.push(path),
