@@ -12,8 +12,8 @@ use crate::store;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where unpacked layers would lie
-    #[arg(long, env = "AUSTERE_STORE", value_name = "FOLDER")]
+    /// Where unpacked layers would lie, instead of in AUSTERE_STORE or the user's data folder
+    #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
