@@ -82,7 +82,7 @@ pub enum StartError {
     Refused(Refusal),
     /// This process could not do its part.
     #[error("{0}: {1}")]
-    Host(&'static str, #[source] io::Error),
+    Host(&'static str, io::Error),
     /// The launcher ended without a word.
     #[error("the launcher ended before the app's exec: {0}")]
     Died(String),
@@ -125,7 +125,8 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     drop((watch, reporter, recipe));
     let mut app = App::new(pid, pidfd, line, streams, spec.stdio, spec.stop_signal);
     let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
-    app.say_go().map_err(failed("writing to the launcher"))?;
+    // A launcher that was refused is gone by now, and its report says why.
+    let told = app.say_go();
     let stopped = if traced { await_exec(pid).map_err(failed("waiting for the app's exec"))? } else { false };
     // Whether the exec closed the launcher's end or its death did, the pipe ends here.
     let report = reports.read().map_err(failed("reading the launcher's report"))?;
@@ -133,6 +134,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         app.discard();
         return Err(StartError::Refused(refusal));
     }
+    told.map_err(failed("writing to the launcher"))?;
     if !stopped && !report.witnessed {
         let how = app.discard().map_or_else(|| "unknown".to_owned(), |end| end.to_string());
         return Err(StartError::Died(how));

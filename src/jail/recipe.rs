@@ -180,12 +180,13 @@ impl<'a> Recipe<'a> {
             is_file(path) && faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
         };
         let candidates = || self.candidates.iter().map(CString::as_c_str);
-        // What may not even be looked at is there; the exec will say why it is refused.
-        let is_hidden = |path: &CStr| matches!(stat(path), Err(Errno::EACCES));
-        let found = candidates()
-            .find(|path| executable(path))
-            .or_else(|| candidates().find(|path| is_file(path) || is_hidden(path)));
         let name = self.spec.argv.first().map_or("", String::as_str);
+        // What may not even be looked at is there, and so is a folder that was named in full; the exec will say why it is refused.
+        let is_there = |path: &CStr| match stat(path) {
+            Ok(_) => name.contains('/') || is_file(path),
+            Err(errno) => errno == Errno::EACCES,
+        };
+        let found = candidates().find(|path| executable(path)).or_else(|| candidates().find(|path| is_there(path)));
         let place = if name.contains('/') { "" } else { ", in no folder of PATH" };
         found.ok_or_else(|| not_found(&format!("{name}{place}")))
     }

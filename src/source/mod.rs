@@ -84,7 +84,7 @@ pub enum SourceError {
         there: String,
     },
     /// Several images and no name.
-    #[error("{} has more than one image; name one of {there}", path.display())]
+    #[error("{} has more than one image; a tag has to say which, and it has {there}", path.display())]
     WhichOne {
         /// Where it was looked for.
         path: PathBuf,

@@ -100,9 +100,13 @@ impl Caller {
         (common::json(&output), code)
     }
 
-    /// Writes the image as an OCI layout and gives its path.
+    /// Writes the image as an OCI layout, in place of what was there, and gives its path.
     pub fn put(&self, name: &str, image: &Image) -> String {
-        image.oci_dir(&self.dir().join(name)).to_str().unwrap().to_owned()
+        let dir = self.dir().join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir).unwrap();
+        }
+        image.oci_dir(&dir).to_str().unwrap().to_owned()
     }
 }
 
