@@ -64,11 +64,7 @@ impl FromStr for Platform {
         if parts.iter().any(|part| part.is_empty()) {
             return Err(PlatformError(text.to_owned()));
         }
-        Ok(Platform {
-            os: os.to_owned(),
-            architecture: architecture.to_owned(),
-            variant: variant.map(str::to_owned),
-        })
+        Ok(Platform { os: os.to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) })
     }
 }
 

@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn a_reference_prints_as_it_is_written() {
-        for text in ["oci:dir:tag", "oci-archive:x.tar", "docker-archive:/x.tar:a:b", "rootfs:/r", "example:hello", "./y"] {
+        for text in
+            ["oci:dir:tag", "oci-archive:x.tar", "docker-archive:/x.tar:a:b", "rootfs:/r", "example:hello", "./y"]
+        {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
     }

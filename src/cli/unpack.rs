@@ -56,7 +56,9 @@ fn tell(facts: &Facts) {
                 let kind = format!("{kind:?}").to_lowercase();
                 eprintln!("not made: {} ({kind} device {major}:{minor})", special.path);
             }
-            SpecialKind::FileCapability { stored: false, .. } => eprintln!("not stored: capabilities of {}", special.path),
+            SpecialKind::FileCapability { stored: false, .. } => {
+                eprintln!("not stored: capabilities of {}", special.path);
+            }
             _ => {}
         }
     }

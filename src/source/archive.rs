@@ -48,7 +48,9 @@ impl Archive {
             _ => None,
         };
         if let Some(name) = compression {
-            let why = format!("the archive as a whole is {name}-compressed\n  hint: decompress it first; blobs are read in place");
+            let why = format!(
+                "the archive as a whole is {name}-compressed\n  hint: decompress it first; blobs are read in place"
+            );
             return Err(not(&why));
         }
         let entries = index(&file).map_err(|error| not(&format!("not a whole tar archive ({error})")))?;

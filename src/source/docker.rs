@@ -32,7 +32,11 @@ pub(super) fn open(holder: &Holder, tag: Option<&str>, wanted: &Platform) -> Res
     let config_bytes = holder.document(&entry.config)?;
     let config_digest = Digest::sha256(&config_bytes);
     if digest_in_name(&entry.config).is_some_and(|named| named != config_digest) {
-        return Err(SourceError::Blob { path, name: entry.config.clone(), why: format!("has the digest {config_digest}") });
+        return Err(SourceError::Blob {
+            path,
+            name: entry.config.clone(),
+            why: format!("has the digest {config_digest}"),
+        });
     }
     let file = ConfigFile::parse(&config_bytes).map_err(document)?;
     let platform = file.platform.clone().unwrap_or_else(Platform::host);

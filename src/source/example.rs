@@ -21,7 +21,8 @@ pub(super) fn open(name: &str) -> Result<Found, SourceError> {
         "stubborn" => 80,
         _ => return Err(SourceError::Example(format!("no example `{name}`; there are `hello` and `stubborn`"))),
     };
-    let unreadable = |error: &dyn std::fmt::Display| SourceError::Example(format!("cannot read austere's own file: {error}"));
+    let unreadable =
+        |error: &dyn std::fmt::Display| SourceError::Example(format!("cannot read austere's own file: {error}"));
     let exe = open_file("/proc/self/exe".as_ref()).map_err(|error| unreadable(&error))?;
     if needs_loader(&exe).map_err(|error| unreadable(&error))? {
         return Err(SourceError::Example(
@@ -73,7 +74,8 @@ fn needs_loader(exe: &File) -> object::read::Result<bool> {
     let data = object::ReadCache::new(exe);
     let header = object::elf::FileHeader64::<object::Endianness>::parse(&data)?;
     let endian = header.endian()?;
-    let interp = |program: &object::elf::ProgramHeader64<object::Endianness>| program.p_type(endian) == object::elf::PT_INTERP;
+    let interp =
+        |program: &object::elf::ProgramHeader64<object::Endianness>| program.p_type(endian) == object::elf::PT_INTERP;
     Ok(header.program_headers(endian, &data)?.iter().any(interp))
 }
 

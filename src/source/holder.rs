@@ -64,7 +64,10 @@ impl Read for Parts<'_> {
             let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let got = match part {
                 Part::File { file, offset, .. } => file.read_at(&mut buf[..want], offset + self.at)?,
-                Part::Bytes(bytes) => bytes.get(usize::try_from(self.at).unwrap_or(usize::MAX)..).unwrap_or_default().read(&mut buf[..want])?,
+                Part::Bytes(bytes) => bytes
+                    .get(usize::try_from(self.at).unwrap_or(usize::MAX)..)
+                    .unwrap_or_default()
+                    .read(&mut buf[..want])?,
             };
             if got == 0 && want > 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));

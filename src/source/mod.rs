@@ -92,7 +92,9 @@ pub enum SourceError {
         there: String,
     },
     /// Only images for other machines.
-    #[error("the image is for {there}, and {wanted} is wanted\n  hint: --platform chooses another one where there are several")]
+    #[error(
+        "the image is for {there}, and {wanted} is wanted\n  hint: --platform chooses another one where there are several"
+    )]
     Platform {
         /// What was asked for, or the host.
         wanted: Platform,
@@ -207,7 +209,8 @@ fn by_content(path: &Path, wanted: &Platform) -> Result<(Kind, Found, Option<Pat
     if holder.has("index.json") {
         return Ok((Kind::OciArchive, oci::open(&holder, None, wanted)?, None));
     }
-    let why = "the archive has neither `index.json` (OCI) nor `manifest.json` (docker save); is it truncated?".to_owned();
+    let why =
+        "the archive has neither `index.json` (OCI) nor `manifest.json` (docker save); is it truncated?".to_owned();
     Err(SourceError::NotAnImage { path: path.to_owned(), why })
 }
 

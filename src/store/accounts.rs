@@ -29,14 +29,19 @@ impl Accounts {
     /// Of layers, the topmost first.
     pub(super) fn of_layers(trees: &[BorrowedFd<'_>], place: &Path) -> Result<Self, StoreError> {
         let file = |path: &str| {
-            read(trees, path.as_bytes()).map_err(|source| StoreError::Io { what: "read the image's", path: place.join(path), source })
+            read(trees, path.as_bytes()).map_err(|source| StoreError::Io {
+                what: "read the image's",
+                path: place.join(path),
+                source,
+            })
         };
         Ok(Accounts { passwd: file("etc/passwd")?, group: file("etc/group")? })
     }
 
     /// Of a folder that is a root filesystem.
     pub(super) fn of_folder(path: &Path) -> Result<Self, StoreError> {
-        let folder = File::open(path).map_err(|source| StoreError::Io { what: "open", path: path.to_owned(), source })?;
+        let folder =
+            File::open(path).map_err(|source| StoreError::Io { what: "open", path: path.to_owned(), source })?;
         Self::of_layers(&[folder.as_fd()], path)
     }
 }

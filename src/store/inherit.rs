@@ -16,7 +16,12 @@ use super::lookup::find;
 use crate::unpack::below;
 
 /// Gives the folders `implied` of `tree` the attributes that they have in the layers `lower`, top first.
-pub(super) fn from(lower: &[BorrowedFd<'_>], tree: BorrowedFd<'_>, implied: &[Vec<u8>], chown: bool) -> Result<(), Errno> {
+pub(super) fn from(
+    lower: &[BorrowedFd<'_>],
+    tree: BorrowedFd<'_>,
+    implied: &[Vec<u8>],
+    chown: bool,
+) -> Result<(), Errno> {
     for path in implied {
         let Some(found) = find(lower, path, false)? else { continue };
         if found.stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {

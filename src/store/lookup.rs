@@ -43,7 +43,8 @@ pub(super) fn find(trees: &[BorrowedFd<'_>], path: &[u8], follow: bool) -> Resul
             }
             let target = std::os::unix::ffi::OsStringExt::into_vec(readlinkat(&fd, c"")?);
             // Begun again from the root: which layers show a folder is known only along the way.
-            let mut whole: Vec<Vec<u8>> = if target.starts_with(b"/") { Vec::new() } else { parts(&at).map(<[u8]>::to_vec).collect() };
+            let mut whole: Vec<Vec<u8>> =
+                if target.starts_with(b"/") { Vec::new() } else { parts(&at).map(<[u8]>::to_vec).collect() };
             whole.extend(parts(&target).map(<[u8]>::to_vec));
             whole.extend(todo);
             todo = resolved(whole);
@@ -75,7 +76,8 @@ fn step(trees: &[BorrowedFd<'_>], showing: &[usize], path: &[u8]) -> Result<Opti
             break;
         }
         let is_dir = kind(&stat) == SFlag::S_IFDIR;
-        let ends = !is_dir || is_opaque(fd.as_fd()).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        let ends = !is_dir
+            || is_opaque(fd.as_fd()).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
         match &mut first {
             None => {
                 let found = Found { layer: *layer, path: path.to_owned(), stat };

@@ -64,7 +64,9 @@ pub struct UnpackedLayer {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no home folder to put it in.
-    #[error("there is no place for unpacked layers: neither XDG_DATA_HOME nor HOME is set\n  hint: --store DIR or AUSTERE_STORE names one")]
+    #[error(
+        "there is no place for unpacked layers: neither XDG_DATA_HOME nor HOME is set\n  hint: --store DIR or AUSTERE_STORE names one"
+    )]
     NoHome,
     /// A file or folder of the store itself.
     #[error("cannot {what} {} in the store", path.display())]
@@ -144,7 +146,11 @@ impl Store {
             open(path, flags, Mode::empty()).map_err(|errno| io("open")(errno.into()))
         };
         // Made absolute, so that the paths given out hold after a change of folder.
-        let path = &std::path::absolute(path).map_err(|source| StoreError::Io { what: "find", path: path.to_owned(), source })?;
+        let path = &std::path::absolute(path).map_err(|source| StoreError::Io {
+            what: "find",
+            path: path.to_owned(),
+            source,
+        })?;
         dir(path)?;
         let (layers, staging) = (dir(&path.join("layers"))?, dir(&path.join("staging"))?);
         staging::sweep(staging.as_fd());
@@ -199,7 +205,8 @@ impl Store {
             });
         }
         drop(known);
-        let rest: Vec<usize> = (0..ids.len()).filter(|index| layers[*index].is_none() && !staged.has(ids[*index])).collect();
+        let rest: Vec<usize> =
+            (0..ids.len()).filter(|index| layers[*index].is_none() && !staged.has(ids[*index])).collect();
         staged.extend(self.stage(opened, &rest, &budget, |id| Ok(self.at(id, &key)?.is_some()))?);
         for (index, id) in ids.iter().enumerate() {
             let chain = chain(&ids[..index]);

@@ -101,7 +101,10 @@ impl Store {
         lower: &[BorrowedFd<'_>],
     ) -> Result<Published, StoreError> {
         let Some(Staged { mut staging, tree, mut written }) = staged.take(id) else {
-            return Err(StoreError::Damaged { path: self.path.clone(), why: "a layer that was being unpacked is gone".into() });
+            return Err(StoreError::Damaged {
+                path: self.path.clone(),
+                why: "a layer that was being unpacked is gone".into(),
+            });
         };
         let io = |what, name: &str| self.io(what, name);
         let unpack = |source| StoreError::Unpack { path: self.path.clone(), source };
@@ -118,22 +121,31 @@ impl Store {
         unlinkat(&staging.dir, "record", UnlinkatFlags::NoRemoveDir).map_err(io("remove the record of", "staging"))?;
         let mut key = projection.key();
         if !written.implied.is_empty() {
-            inherit::from(lower, tree.as_fd(), &written.implied, self.privileged).map_err(io("copy attributes in", "layers"))?;
+            inherit::from(lower, tree.as_fd(), &written.implied, self.privileged)
+                .map_err(io("copy attributes in", "layers"))?;
             key = above(&key, chain);
         }
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let facts = openat(&staging.dir, "facts.json", flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io("create", "facts.json"))?;
+        let facts = openat(&staging.dir, "facts.json", flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map_err(io("create", "facts.json"))?;
         let bytes = serde_json::to_vec(&written.facts).map_err(io::Error::from);
-        bytes
-            .and_then(|bytes| File::from(facts).write_all(&bytes))
-            .map_err(|source| StoreError::Io { what: "write", path: self.path.join("facts.json"), source })?;
+        bytes.and_then(|bytes| File::from(facts).write_all(&bytes)).map_err(|source| StoreError::Io {
+            what: "write",
+            path: self.path.join("facts.json"),
+            source,
+        })?;
         match mkdirat(&self.layers, id.hex(), Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(io("create", "layers")(errno)),
         }
         let place = format!("{}/{key}", id.hex());
-        let renamed =
-            renameat2(&self.staging, staging.name.as_str(), &self.layers, place.as_str(), RenameFlags::RENAME_NOREPLACE);
+        let renamed = renameat2(
+            &self.staging,
+            staging.name.as_str(),
+            &self.layers,
+            place.as_str(),
+            RenameFlags::RENAME_NOREPLACE,
+        );
         match renamed {
             Ok(()) => staging.published = true,
             // Another austere was faster; what it has is the same.

@@ -20,7 +20,7 @@ use crate::source::Opened;
 use crate::unpack::{self, Budget, Reading, Rights, Written};
 
 /// How long another austere that unpacks the same layer is waited for. Then both unpack it, and the first one wins.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A layer that was unpacked and checked, and has no place yet.
 pub(super) struct Staged {
@@ -70,7 +70,8 @@ impl Store {
         done: impl Fn(&Digest) -> Result<bool, StoreError>,
     ) -> Result<Batch, StoreError> {
         // Ordered by digest: two processes that lock several layers cannot wait for each other.
-        let unique: BTreeMap<&Digest, usize> = wanted.iter().map(|index| (&opened.image.layers[*index].diff_id, *index)).collect();
+        let unique: BTreeMap<&Digest, usize> =
+            wanted.iter().map(|index| (&opened.image.layers[*index].diff_id, *index)).collect();
         let mut locks = Vec::new();
         let mut jobs = Vec::new();
         for (id, index) in unique {
@@ -123,7 +124,8 @@ impl Store {
         };
         let (tree, record) = prepared().map_err(self.io("create a folder in", "staging"))?;
         let rights = if self.privileged { Rights::All } else { Rights::Later };
-        let root = tree.try_clone().map_err(|source| StoreError::Io { what: "open", path: self.path.clone(), source })?;
+        let root =
+            tree.try_clone().map_err(|source| StoreError::Io { what: "open", path: self.path.clone(), source })?;
         let written = thread::scope(|scope| {
             let reading = Reading::start(scope, opened, index, budget);
             unpack::layer(reading, &opened.image, index, root, rights, record, budget)

@@ -56,7 +56,8 @@ impl Drop for Staging {
 
 /// Removes the folders whose writers are gone.
 pub(super) fn sweep(staging: BorrowedFd<'_>) {
-    let Ok(mut listing) = Dir::openat(staging, c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    let Ok(mut listing) =
+        Dir::openat(staging, c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
     else {
         return;
     };

@@ -120,6 +120,8 @@ mod tests {
         // User attributes are not for links, so the refusal shows that the link itself was meant.
         assert!(set_at(folder.as_fd(), c"l", c"user.a", b"1").is_err());
         assert_eq!(get(target.as_fd(), c"user.a").unwrap(), None);
-        assert!(set_at(folder.as_fd(), c"f", c"user.a", b"1").is_ok() || get(target.as_fd(), c"user.a").unwrap().is_none());
+        assert!(
+            set_at(folder.as_fd(), c"f", c"user.a", b"1").is_ok() || get(target.as_fd(), c"user.a").unwrap().is_none()
+        );
     }
 }

@@ -124,7 +124,9 @@ impl<'a, R: BufRead> Entries<'a, R> {
 
     fn entry(&mut self, header: &Header, kind: EntryType, size: u64, before: Before) -> Result<Entry, UnpackError> {
         let mut pax = before.pax.unwrap_or_default();
-        let named = |text: Option<Vec<u8>>, raw: Option<Vec<u8>>, plain: &[u8]| text.or(raw).unwrap_or_else(|| plain.to_owned());
+        let named = |text: Option<Vec<u8>>, raw: Option<Vec<u8>>, plain: &[u8]| {
+            text.or(raw).unwrap_or_else(|| plain.to_owned())
+        };
         let name = named(before.name, pax.sparse.name.take().or(pax.path.take()), &header.path_bytes());
         let link = named(before.link, pax.linkpath.take(), &header.link_name_bytes().unwrap_or_default());
         let path = normal(&name, self.budget)?;
@@ -154,7 +156,9 @@ impl<'a, R: BufRead> Entries<'a, R> {
                 let (major, minor) = (number(header.device_major())?, number(header.device_minor())?);
                 Kind::Device { block: kind == EntryType::Block, major, minor }
             }
-            other => return Err(bad(&format!("its type `{}` is unknown", char::from(other.as_byte()).escape_default()))),
+            other => {
+                return Err(bad(&format!("its type `{}` is unknown", char::from(other.as_byte()).escape_default())));
+            }
         };
         if let Kind::File { size, .. } = kind {
             self.budget.file(size)?;
@@ -183,7 +187,8 @@ impl<'a, R: BufRead> Entries<'a, R> {
     /// A file, which may have holes in one of four notations.
     fn file(&mut self, header: &Header, kind: EntryType, pax: &Pax) -> Result<Kind, UnpackError> {
         let (size, segments) = if kind == EntryType::GNUSparse {
-            let gnu = header.as_gnu().ok_or_else(|| UnpackError::Format("a sparse file without a GNU header".into()))?;
+            let gnu =
+                header.as_gnu().ok_or_else(|| UnpackError::Format("a sparse file without a GNU header".into()))?;
             let mut segments = sparse::of_blocks(gnu.sparse.iter())?;
             let mut more = gnu.is_extended();
             while more {
@@ -195,10 +200,12 @@ impl<'a, R: BufRead> Entries<'a, R> {
             }
             (field(&gnu.realsize, "sparse size")?, segments)
         } else if pax.sparse.major == Some(1) {
-            let real = pax.sparse.real_size.ok_or_else(|| UnpackError::Format("a sparse file without a size".into()))?;
+            let real =
+                pax.sparse.real_size.ok_or_else(|| UnpackError::Format("a sparse file without a size".into()))?;
             (real, sparse::of_data(self)?)
         } else if !pax.sparse.map.is_empty() || pax.sparse.real_size.is_some() {
-            let real = pax.sparse.real_size.ok_or_else(|| UnpackError::Format("a sparse file without a size".into()))?;
+            let real =
+                pax.sparse.real_size.ok_or_else(|| UnpackError::Format("a sparse file without a size".into()))?;
             (real, sparse::of_numbers(&pax.sparse.map)?)
         } else {
             return Ok(Kind::File { size: self.left, segments: None });

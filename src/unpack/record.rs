@@ -42,7 +42,12 @@ impl Record {
 /// # Errors
 ///
 /// When the record or the tree cannot be read, or the kernel refuses a mode.
-pub(crate) fn project(tree: BorrowedFd<'_>, record: File, projection: &Projection, chown: bool) -> Result<(), UnpackError> {
+pub(crate) fn project(
+    tree: BorrowedFd<'_>,
+    record: File,
+    projection: &Projection,
+    chown: bool,
+) -> Result<(), UnpackError> {
     let Projection::Owner { uid, gid, groups } = projection else { return Ok(()) };
     let mut record = BufReader::new(record);
     let mut parent: Option<(Vec<u8>, OwnedFd)> = None;
@@ -89,7 +94,8 @@ pub(crate) fn project(tree: BorrowedFd<'_>, record: File, projection: &Projectio
     for (path, mode) in closed.into_iter().rev() {
         let (dir, name) = split(&path);
         let name = if path.is_empty() { b"." } else { name };
-        let done = below(tree, dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY).and_then(|dir| chmod(dir.as_fd(), name, mode));
+        let done =
+            below(tree, dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY).and_then(|dir| chmod(dir.as_fd(), name, mode));
         gone_is_fine(done).map_err(refused("chmod", &path))?;
     }
     Ok(())

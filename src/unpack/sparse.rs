@@ -16,7 +16,10 @@ const SEGMENTS_MAX: usize = 100_000;
 /// Old GNU: descriptions inside the header and in blocks after it.
 pub(super) fn of_blocks<'a>(blocks: impl Iterator<Item = &'a tar::GnuSparseHeader>) -> Result<Segments, UnpackError> {
     let number = |n: std::io::Result<u64>| n.map_err(|_| wrong("a piece is not a number"));
-    blocks.filter(|block| !block.is_empty()).map(|block| Ok((number(block.offset())?, number(block.length())?))).collect()
+    blocks
+        .filter(|block| !block.is_empty())
+        .map(|block| Ok((number(block.offset())?, number(block.length())?)))
+        .collect()
 }
 
 /// PAX 0.0 and 0.1: offsets and lengths taking turns.
@@ -58,7 +61,10 @@ pub(super) fn check(segments: &Segments, size: u64, data: u64) -> Result<(), Unp
         if *offset < end {
             return Err(wrong("its pieces overlap"));
         }
-        end = offset.checked_add(*length).filter(|end| *end <= size).ok_or_else(|| wrong("a piece lies beyond its end"))?;
+        end = offset
+            .checked_add(*length)
+            .filter(|end| *end <= size)
+            .ok_or_else(|| wrong("a piece lies beyond its end"))?;
         sum += length;
     }
     if sum == data { Ok(()) } else { Err(wrong("its pieces are not as long as its data")) }

@@ -37,7 +37,11 @@ impl<R: BufRead> Zstd<R> {
                 }
                 Err(FrameDecoderError::WindowSizeTooBig { .. }) => {
                     let what = "bytes of zstd window";
-                    return Err(io::Error::other(UnpackError::Limit { what, limit: self.window, flag: "--max-zstd-window" }));
+                    return Err(io::Error::other(UnpackError::Limit {
+                        what,
+                        limit: self.window,
+                        flag: "--max-zstd-window",
+                    }));
                 }
                 Err(error) => return Err(io::Error::other(error)),
             }
