@@ -105,7 +105,7 @@ pub struct Started {
 pub fn start(spec: &Spec) -> Result<Started, StartError> {
     let failed = |what| move |error: io::Error| StartError::Host(what, error);
     let ours = Process::own().map_err(failed("reading /proc/self"))?;
-    let streams = stdio::Streams::new(&spec.stdio, spec).map_err(failed("making pipes for the app"))?;
+    let streams = stdio::Streams::new(spec.stdio, spec).map_err(failed("making pipes for the app"))?;
     let (watch, line) = life::line().map_err(failed("making a pipe"))?;
     let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
     let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;

@@ -92,7 +92,7 @@ impl<'a> Recipe<'a> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
-        self.forget_inheritance()?;
+        Self::forget_inheritance()?;
 
         ids::map(spec.ids, &spec.identity)?;
         if spec.applies("namespaces") {
@@ -147,7 +147,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// Signal dispositions, signal mask, session and umask of whoever called austere.
-    fn forget_inheritance(&self) -> Result<(), Refusal> {
+    fn forget_inheritance() -> Result<(), Refusal> {
         sys::signals::reset_all().map_err(|errno| Refusal::host("signal", "SIG_DFL", errno))?;
         SigSet::empty().thread_set_mask().map_err(|errno| Refusal::host("sigprocmask", "none", errno))?;
         umask(Mode::empty());
@@ -182,10 +182,8 @@ impl<'a> Recipe<'a> {
             .find(|path| executable(path))
             .or_else(|| candidates().find(|path| is_file(path) || is_hidden(path)));
         let name = self.spec.argv.first().map_or("", String::as_str);
-        found.ok_or_else(|| match name.contains('/') {
-            true => not_found(name),
-            false => not_found(&format!("{name}, in no folder of PATH")),
-        })
+        let place = if name.contains('/') { "" } else { ", in no folder of PATH" };
+        found.ok_or_else(|| not_found(&format!("{name}{place}")))
     }
 
     fn confine(

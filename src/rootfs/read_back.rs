@@ -61,7 +61,8 @@ fn writable_mounts(mounts: &[MountInfo], plan: &Plan) -> Measure {
     let (mut volumes, mut tmpfs, mut unexpected) = (Vec::new(), Vec::new(), Vec::new());
     for mount in mounts.iter().filter(|mount| is_writable(mount) && mount.mount_point != Path::new("/")) {
         let path = mount.mount_point.to_string_lossy().into_owned();
-        let is_ours = WRITABLE.contains(&path.as_str()) || devices::is_device(&path) || plan.masked_paths.contains(&path);
+        let is_ours =
+            WRITABLE.contains(&path.as_str()) || devices::is_device(&path) || plan.masked_paths.contains(&path);
         match mount.fs_type.as_str() {
             _ if is_ours => {}
             "overlay" if mount.root == path => volumes.push(path),
