@@ -16,6 +16,7 @@ use crate::ids;
 use crate::inventory::{self, Credentials, Entrypoint};
 use crate::layers::{Layer, View};
 use crate::measure::Measure;
+use crate::phases::{self, Phase};
 use crate::platform::Platform;
 use crate::profile::account::{Account, AccountError, User};
 use crate::reference::Reference;
@@ -66,6 +67,7 @@ pub(super) struct ImageArgs {
 /// Finds and unpacks an image that will be run here.
 pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
+    phases::begin(Phase::Open);
     let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
     launch::check_platform(&opened.image.platform)?;
     prepare(opened, begun.elapsed(), args)
@@ -81,6 +83,7 @@ pub(super) fn prepare_to_look(reference: &Reference, args: &ImageArgs) -> anyhow
 /// Settles the ids and unpacks. The process has one thread.
 fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
+    phases::begin(Phase::Unpack);
     let privileged = store::privileged();
     let store_path = args.store.clone().map_or_else(|| store::default_path(privileged), Ok)?;
     let limits = args.limits.limits();

@@ -1,7 +1,10 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
 
 use super::flags::{self, EnvVar};
 use super::launch::{self, Hardness};
@@ -11,6 +14,7 @@ use crate::ids;
 use crate::image::Config;
 use crate::inventory;
 use crate::jail::{self, StartError, Stdio};
+use crate::phases::{self, Phase};
 use crate::profile::preset::Preset;
 use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
@@ -67,6 +71,9 @@ pub(super) struct Args {
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
+    /// Write a line to this file as each phase begins
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub phases: Option<PathBuf>,
 
     #[command(flatten)]
     pub files: ImageArgs,
@@ -104,6 +111,9 @@ impl Args {
 /// Runs the image hardened, and when it fails once more as the engine would run it with no flags.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (started_at, begun) = (SystemTime::now(), Instant::now());
+    if let Some(path) = &args.phases {
+        phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
+    }
     let session = session::prepare_to_run(&args.image, &args.files)?;
     let config = &session.opened.image.config;
     let plan = args.plan(config)?;
@@ -120,6 +130,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = match start(&session, &preset, &wishes, Hardness::Hardened)? {
         Ok(mut jail) => {
             measures.extend(jail.measures);
+            phases::begin(Phase::Probe);
             smoke::judge(&mut jail.app, &plan)
         }
         Err(refusal) => smoke::refused(&refusal),
@@ -130,6 +141,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Answer::Fails => baseline(&session, &preset, &wishes, &plan)?,
         Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
+    phases::begin(Phase::Done);
     let mut findings = session.findings();
     if outcome.answer == Answer::Fails {
         let view = session.view()?;
@@ -201,7 +213,10 @@ fn baseline(
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
     let wishes = launch::Wishes { without: Vec::new(), ..wishes.clone() };
     let answer = match start(&shipped, preset, &wishes, Hardness::Unhardened)? {
-        Ok(mut jail) => smoke::judge(&mut jail.app, plan).answer,
+        Ok(mut jail) => {
+            phases::begin(Phase::Probe);
+            smoke::judge(&mut jail.app, plan).answer
+        }
         Err(_) => Answer::Fails,
     };
     let baseline = match (answer, session.ids) {
@@ -277,7 +292,7 @@ mod tests {
     fn help_lines_are_short_and_the_test_flag_is_hidden() {
         use clap::CommandFactory;
         let help = Line::command().render_help().to_string();
-        assert!(!help.contains("without-measure") && help.contains("Smoke plan:"));
+        assert!(!help.contains("without-measure") && !help.contains("--phases") && help.contains("Smoke plan:"));
         assert!(line("example:hello --without-measure seccomp").is_ok());
     }
 }

@@ -14,6 +14,7 @@ use super::life::Line;
 use super::stdio::{Pumps, Stdio, Streams};
 use super::subject::{End, Output, Stop, Subject};
 use crate::netns::Room;
+use crate::phases::{self, Phase};
 use crate::process::Process;
 use crate::sys::waitid::{self, Ended};
 
@@ -137,6 +138,7 @@ impl Subject for App {
     }
 
     fn stop(&mut self, grace: Duration) -> io::Result<Stop> {
+        phases::begin(Phase::Stop);
         let unheard = self.is_deaf();
         let asked = Instant::now();
         self.signal(self.stop_signal)?;

@@ -15,6 +15,7 @@ use super::Spec;
 use super::life::Watch;
 use super::report::Reporter;
 use super::stdio::Streams;
+use crate::phases::{self, Phase};
 use crate::refusal::Refusal;
 use crate::seccomp::{Observation, Witness};
 use crate::sys::execve::{Vector, execve};
@@ -107,6 +108,7 @@ impl<'a> Recipe<'a> {
             let port_start = spec.applies("unprivileged-port-start").then_some(spec.unprivileged_port_start);
             netns::apply(spec.ids, port_start)?;
         }
+        phases::begin(Phase::Mount);
         let assembled = rootfs::apply(&spec.rootfs)?;
         streams.take()?;
         if spec.applies("rlimits") {
