@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::guard::Guard;
 use super::life::Line;
 use super::stdio::{Pumps, Stdio, Streams};
 use super::subject::{End, Output, Stop, Subject};
@@ -25,6 +26,7 @@ pub struct App {
     pidfd: OwnedFd,
     line: Line,
     pumps: Pumps,
+    guard: Option<Guard>,
     room: Arc<Room>,
     started: Instant,
     stop_signal: i32,
@@ -34,7 +36,7 @@ pub struct App {
 impl App {
     pub(super) fn new(pid: Pid, pidfd: OwnedFd, line: Line, streams: Streams, stdio: Stdio, stop_signal: i32) -> Self {
         let (pumps, room) = (streams.pump(stdio), Arc::new(Room::host()));
-        App { pid, pidfd, line, pumps, room, started: Instant::now(), stop_signal, end: None }
+        App { pid, pidfd, line, pumps, guard: None, room, started: Instant::now(), stop_signal, end: None }
     }
 
     /// The app's pid as this process sees it.
@@ -63,6 +65,14 @@ impl App {
             Err(_) => crate::sys::signals::send(self.pid.as_raw(), number)?,
         }
         Ok(())
+    }
+
+    pub(super) fn guarded_by(&mut self, guard: Guard) {
+        self.guard = Some(guard);
+    }
+
+    pub(super) fn check_guard(&self) -> io::Result<()> {
+        self.guard.as_ref().map_or(Ok(()), Guard::check)
     }
 
     pub(super) fn say_go(&mut self) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! read from `/proc/PID` of the very process that the app will be. Then the tracer leaves, and the app runs untraced.
 
 mod app;
+mod guard;
 mod life;
 mod read_back;
 mod recipe;
@@ -23,6 +24,8 @@ use nix::unistd::Pid;
 
 pub use app::App;
 pub use stdio::Stdio;
+
+use guard::Guard;
 
 use crate::caps;
 use crate::ids;
@@ -125,7 +128,10 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop((watch, reporter, recipe));
+    // Before the pumps: a process of several threads cannot be copied.
+    let guard = Guard::start(&pidfd);
     let mut app = App::new(pid, pidfd, line, streams, spec.stdio, spec.stop_signal);
+    app.guarded_by(guard.map_err(failed("starting the app's guard"))?);
     let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
     // A launcher that was refused is gone by now, and its report says why.
     let told = app.say_go();
@@ -142,6 +148,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         return Err(StartError::Died(how));
     }
     phases::begin(Phase::ReadBack);
+    app.check_guard().map_err(failed("looking for the app's guard"))?;
     let (measures, room) = before.compare(spec, pid.as_raw(), &report, app.streams());
     app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
     if stopped {

@@ -15,6 +15,7 @@ pub mod landlock_abi;
 pub mod mount_setattr;
 pub mod move_mount;
 pub mod open_tree;
+pub mod pidfd_send_signal;
 pub mod probe;
 pub mod seccomp;
 pub mod seccomp_action;

@@ -52,6 +52,8 @@ pub struct Run<'a> {
     mark: String,
     child: Child,
     phases: File,
+    /// Read, and not yet looked at.
+    told: Vec<u8>,
     phase: &'static str,
     begun: Instant,
 }
@@ -124,7 +126,7 @@ impl Place {
         let mut command = self.verify(role);
         command.env(MARK, &mark).args(["-e", MARK, "--phases"]).arg(&fifo);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Run { place: self, mark, child, phases, phase: "", begun: Instant::now() }
+        Run { place: self, mark, child, phases, told: Vec::new(), phase: "", begun: Instant::now() }
     }
 
     /// Takes the store away.
@@ -145,7 +147,8 @@ impl Place {
     }
 
     pub fn holds_each_layer_once(&self) {
-        let names = |path: &Path| -> Vec<PathBuf> { fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect() };
+        let names =
+            |path: &Path| -> Vec<PathBuf> { fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect() };
         assert_eq!(names(&self.store().join("staging")), [PathBuf::new(); 0]);
         let layers = names(&self.store().join("layers"));
         assert_eq!(layers.len(), LAYERS);
@@ -172,7 +175,7 @@ fn image() -> Image {
         layer.file(&format!("many/{number}"), 0o640, noise(30_000))
     });
     let config = json!({
-        "Entrypoint": ["/app", "the_app", "--exact", "--nocapture", "--test-threads=1"],
+        "Entrypoint": ["/app"],
         "ExposedPorts": { "8080/tcp": {} },
     });
     Image::new()
@@ -185,23 +188,20 @@ fn image() -> Image {
 impl Run<'_> {
     /// The next phase that begins, until `deadline`.
     fn next(&mut self, deadline: Instant) -> Option<&'static str> {
-        let mut line = Vec::new();
-        loop {
+        while !self.told.contains(&b'\n') {
             let left = deadline.saturating_duration_since(Instant::now());
             let mut ready = [PollFd::new(self.phases.as_fd(), PollFlags::POLLIN)];
             if poll(&mut ready, PollTimeout::try_from(left).unwrap()).unwrap() == 0 {
-                assert_eq!(line, b"", "a line is one write");
+                assert_eq!(self.told, b"", "a line is one write");
                 return None;
             }
-            let mut byte = [0];
-            self.phases.read_exact(&mut byte).unwrap();
-            if byte == *b"\n" {
-                break;
-            }
-            line.extend(byte);
+            let mut bytes = [0; 64];
+            let count = self.phases.read(&mut bytes).unwrap();
+            self.told.extend(&bytes[..count]);
         }
+        let line: Vec<u8> = self.told.drain(..=self.told.iter().position(|byte| *byte == b'\n').unwrap()).collect();
         self.begun = Instant::now();
-        self.phase = PHASES.into_iter().find(|name| name.as_bytes() == line).unwrap();
+        self.phase = PHASES.into_iter().find(|name| name.as_bytes() == line.trim_ascii_end()).unwrap();
         Some(self.phase)
     }
 
@@ -266,7 +266,8 @@ impl Run<'_> {
         for pid in pids() {
             let Some(start) = start(pid) else { continue };
             let folder = PathBuf::from(format!("/proc/{pid}"));
-            let marked = fs::read(folder.join("environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(|pair| pair == mark));
+            let marked =
+                fs::read(folder.join("environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(|pair| pair == mark));
             if marked || family.members.contains(&(pid, start)) {
                 let line = fs::read(folder.join("cmdline")).unwrap_or_default();
                 left.push(format!("process {pid}: {}", String::from_utf8_lossy(&line).replace('\0', " ")));
@@ -274,12 +275,19 @@ impl Run<'_> {
             // A number may be given again to a namespace of somebody who came later.
             let own = namespaces(pid);
             if start <= family.seen_at {
-                left.extend(own.intersection(&family.namespaces).map(|name| format!("namespace {name} of process {pid}")));
+                left.extend(
+                    own.intersection(&family.namespaces).map(|name| format!("namespace {name} of process {pid}")),
+                );
             }
             if own.iter().find(|name| name.starts_with("mnt:")).is_some_and(|name| tables.insert(name.clone())) {
                 let mounts = fs::read_to_string(folder.join("mountinfo")).unwrap_or_default();
                 let home = self.place.home().to_str().unwrap();
-                left.extend(mounts.lines().filter(|line| line.contains(home)).map(|line| format!("mount {line} of process {pid}")));
+                left.extend(
+                    mounts
+                        .lines()
+                        .filter(|line| line.contains(home))
+                        .map(|line| format!("mount {line} of process {pid}")),
+                );
             }
         }
         left

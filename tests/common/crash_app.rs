@@ -44,7 +44,7 @@ pub fn play(role: &str) {
 fn start(role: &str) {
     // Linux lets a program name itself, in whatever root it is.
     let mut command = Command::new("/proc/self/exe");
-    command.args(std::env::args_os().skip(1)).env(ROLE, role).stdin(Stdio::null()).spawn().unwrap();
+    command.env(ROLE, role).stdin(Stdio::null()).spawn().unwrap();
 }
 
 /// Heeds no signal that can be blocked.
