@@ -1,5 +1,6 @@
 //! What `verify` and `run` do before the jail: find the image, settle the ids, unpack what is not unpacked yet.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -76,6 +77,13 @@ fn unpack(
 ) -> anyhow::Result<(Files, Account)> {
     if let Some(folder) = opened.rootfs() {
         let folder = folder.canonicalize().with_context(|| format!("opening {}", folder.display()))?;
+        // Where one id is mapped, what is the caller's shows as root's, and austere could not even add /etc/hosts to another's.
+        let owner = folder.metadata().with_context(|| format!("opening {}", folder.display()))?.uid();
+        anyhow::ensure!(
+            ids == ids::Mode::Real || owner == 0,
+            "{} belongs to another user, and a normal user can run a folder of their own only\n  hint: run austere as root, or an archive of the image",
+            folder.display()
+        );
         let read = |name: &str| std::fs::read(folder.join("etc").join(name)).ok();
         let accounts = Accounts { passwd: read("passwd"), group: read("group") };
         let account = resolve(user, &accounts)?;
