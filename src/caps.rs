@@ -106,13 +106,7 @@ pub fn read_back(app: &Process, bounding: Set, permitted: Set) -> Measure {
     let (Some(seen_bounding), Some(seen_ambient)) = (status.capbnd, status.capamb) else {
         return Measure::unverified("capabilities", asked, "this kernel's /proc/PID/status lacks CapBnd or CapAmb");
     };
-    let seen = words(
-        Set(seen_bounding),
-        Set(status.capprm),
-        Set(status.capeff),
-        Set(status.capinh),
-        Set(seen_ambient),
-    );
+    let seen = words(Set(seen_bounding), Set(status.capprm), Set(status.capeff), Set(status.capinh), Set(seen_ambient));
     Measure::compared("capabilities", asked, seen)
 }
 

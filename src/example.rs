@@ -1,7 +1,7 @@
 //! The two apps built into the binary, so that a first verdict needs nothing else: `example:hello` works in the jail,
 //! `example:stubborn` does not.
 //!
-//! The image's only file is this program; its name there says which app it is.
+//! The images' programs are this one; its name there says which app it is.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -30,6 +30,7 @@ pub fn run(name: &OsStr) -> Option<ExitCode> {
     let result = match name {
         "austere-hello" => hello(),
         "austere-stubborn" => stubborn(),
+        "austere-sh" => shell(std::env::args().skip(1)),
         _ => return None,
     };
     Some(result.map_or_else(
@@ -62,6 +63,15 @@ fn stubborn() -> Result<(), Complaint> {
     }
     serve("stubborn", 80)?;
     fs::remove_file(PID_FILE).map_err(|error| format!("cannot remove {PID_FILE}: {error}"))
+}
+
+/// The shell in the stubborn app's image: `#!` has put the script's own name before `-c LINE`, and the only command it knows is `echo`.
+fn shell(mut words: impl Iterator<Item = String>) -> Result<(), Complaint> {
+    let (_script, flag, line) = (words.next(), words.next(), words.next());
+    match (flag.as_deref(), line.as_deref().and_then(|line| line.strip_prefix("echo "))) {
+        (Some("-c"), Some(text)) => writeln!(io::stdout(), "{text}").map_err(|error| error.to_string()),
+        _ => Err("this shell knows `-c 'echo TEXT'` and nothing else".to_owned()),
+    }
 }
 
 /// Answers until SIGTERM or SIGINT.
@@ -141,6 +151,14 @@ mod tests {
         for name in ["", "austere", "/usr/bin/austere", "hello", "..", "/"] {
             assert!(run(OsStr::new(name)).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_shell_knows_one_command() {
+        let shell = |words: &[&str]| shell(words.iter().map(ToString::to_string));
+        assert!(shell(&["/bin/sh", "-c", "echo hello"]).is_ok());
+        assert!(shell(&["/bin/sh", "-c", "rm -rf /"]).is_err());
+        assert!(shell(&["/bin/sh"]).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! capabilities), and the jail into one below that maps the app's id to this 0. Everything then belongs to the app, and the store projects the
 //! permission bits so that they mean what they would have meant.
 //!
-//! Source: user_namespaces(7), "Defining user and group ID mappings".
+//! Source: `user_namespaces(7)`, "Defining user and group ID mappings".
 
 use std::fs;
 use std::io;
@@ -58,7 +58,9 @@ impl Mode {
 
 /// No user namespace could be made.
 #[derive(Debug, thiserror::Error)]
-#[error("a normal user needs a user namespace, and this host refused one: unshare(CLONE_NEWUSER): {errno}\n  hint: {hint}")]
+#[error(
+    "a normal user needs a user namespace, and this host refused one: unshare(CLONE_NEWUSER): {errno}\n  hint: {hint}"
+)]
 pub struct NoUserNamespace {
     errno: Errno,
     hint: String,
@@ -82,7 +84,7 @@ pub fn enter() -> Result<Mode, NoUserNamespace> {
     }
     let (uid, gid) = (geteuid(), nix::unistd::getegid());
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NoUserNamespace { errno, hint: remedy(errno) })?;
-    write_maps(&Identity { uid: 0, gid: 0, groups: Vec::new() }, uid.as_raw(), gid.as_raw())
+    write_maps(&Identity { uid: 0, gid: 0, groups: Vec::new() }, (uid.as_raw(), gid.as_raw()))
         .map_err(|refusal| NoUserNamespace { errno: refusal.errno, hint: remedy(refusal.errno) })?;
     Ok(Mode::Single)
 }
@@ -128,25 +130,26 @@ fn remedy(errno: Errno) -> String {
 ///
 /// # Errors
 ///
-/// user_namespaces(7): EPERM when the outer id is not the caller's own.
+/// `user_namespaces(7)`: EPERM when the outer id is not the caller's own.
 pub fn map(mode: Mode, identity: &Identity, applies: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     match mode {
         Mode::Real => Ok(()),
         Mode::Single => {
             // Here the mapping alone makes the app who it is.
-            let (uid, gid) = (if applies("user") { identity.uid } else { 0 }, if applies("group") { identity.gid } else { 0 });
-            write_maps(&Identity { uid, gid, groups: Vec::new() }, 0, 0)
+            let (uid, gid) =
+                (if applies("user") { identity.uid } else { 0 }, if applies("group") { identity.gid } else { 0 });
+            write_maps(&Identity { uid, gid, groups: Vec::new() }, (0, 0))
         }
     }
 }
 
-fn write_maps(inside: &Identity, outer_uid: u32, outer_gid: u32) -> Result<(), Refusal> {
+fn write_maps(inside: &Identity, outside: (u32, u32)) -> Result<(), Refusal> {
     let write = |file: &str, text: String| {
         fs::write(file, &text).map_err(|error| Refusal::host("write", format!("{file}: {text}"), errno_of(&error)))
     };
     write("/proc/self/setgroups", "deny".to_owned())?;
-    write("/proc/self/uid_map", format!("{} {outer_uid} 1", inside.uid))?;
-    write("/proc/self/gid_map", format!("{} {outer_gid} 1", inside.gid))
+    write("/proc/self/uid_map", format!("{} {} 1", inside.uid, outside.0))?;
+    write("/proc/self/gid_map", format!("{} {} 1", inside.gid, outside.1))
 }
 
 fn errno_of(error: &io::Error) -> Errno {
@@ -191,8 +194,10 @@ pub fn read_back(app: &Process, mode: Mode, identity: &Identity) -> Vec<Measure>
     };
     let status = app.status();
     let four = |map: &[(u32, u32, u32)], ids: [u32; 4]| -> String {
-        let mut names: Vec<String> =
-            ids.iter().map(|id| process::inside(map, *id).map_or_else(|| format!("{id}?"), |id| id.to_string())).collect();
+        let mut names: Vec<String> = ids
+            .iter()
+            .map(|id| process::inside(map, *id).map_or_else(|| format!("{id}?"), |id| id.to_string()))
+            .collect();
         names.dedup();
         names.join(" ")
     };

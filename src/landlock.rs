@@ -59,10 +59,8 @@ impl Wall {
         }
         let known = ABI::from(abi.min(HIGHEST));
         let rights = AccessFs::from_all(known);
-        let ruleset = Ruleset::default()
-            .set_compatibility(CompatLevel::HardRequirement)
-            .handle_access(rights)?
-            .create()?;
+        let ruleset =
+            Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(rights)?.create()?;
         Ok(Wall { ruleset, rights, read: AccessFs::from_read(known), abi })
     }
 
@@ -75,7 +73,7 @@ impl Wall {
     ///
     /// # Errors
     ///
-    /// landlock_restrict_self(2): EPERM without no_new_privs and without `CAP_SYS_ADMIN`.
+    /// `landlock_restrict_self(2)`: EPERM without `no_new_privs` and without `CAP_SYS_ADMIN`.
     pub fn apply(self, root: &OwnedFd, writable: &[OwnedFd]) -> Result<(), Refusal> {
         let refused = |error: &RulesetError| Refusal::host("landlock_restrict_self", error.to_string(), Errno::last());
         let mut ruleset =
@@ -85,8 +83,7 @@ impl Wall {
                 ruleset.add_rule(PathBeneath::new(folder.as_fd(), self.rights)).map_err(|error| refused(&error))?;
         }
         // no_new_privs is a measure of its own; this one must not set it on the side.
-        let status =
-            ruleset.no_new_privs(false).restrict_self().map_err(|error| refused(&error))?;
+        let status = ruleset.no_new_privs(false).restrict_self().map_err(|error| refused(&error))?;
         match status.ruleset {
             RulesetStatus::FullyEnforced => Ok(()),
             _ => Err(Refusal::host("landlock_restrict_self", "enforced in part only", Errno::EOPNOTSUPP)),

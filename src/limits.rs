@@ -8,7 +8,7 @@ use crate::measure::Measure;
 use crate::process::Process;
 use crate::refusal::Refusal;
 
-/// Sets the core file limit to 0: where the host's core_pattern names a program, a crash in the jail would hand its memory to it.
+/// Sets the core file limit to 0: where the host's `core_pattern` names a program, a crash in the jail would hand its memory to it.
 ///
 /// # Errors
 ///

@@ -42,7 +42,15 @@ impl Measure {
     pub fn compared(name: &str, asked: impl Into<String>, read_back: impl Into<String>) -> Self {
         let (asked, read_back) = (asked.into(), read_back.into());
         let status = if asked == read_back { MeasureStatus::Holds } else { MeasureStatus::Broken };
-        Measure { name: name.to_owned(), asked, read_back: Some(read_back), status, why: None, gives: false, required: true }
+        Measure {
+            name: name.to_owned(),
+            asked,
+            read_back: Some(read_back),
+            status,
+            why: None,
+            gives: false,
+            required: true,
+        }
     }
 
     /// A measure judged by the kernel's answer, or by what is wrong with it.

@@ -138,8 +138,7 @@ impl Process {
     ///
     /// The process is gone.
     pub fn interfaces(&self) -> io::Result<Vec<String>> {
-        let mut names: Vec<String> =
-            self.inner.dev_status().map_err(io::Error::other)?.into_keys().collect();
+        let mut names: Vec<String> = self.inner.dev_status().map_err(io::Error::other)?.into_keys().collect();
         names.sort();
         Ok(names)
     }

@@ -3,11 +3,11 @@
 // A helper that fails fails the test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/callers.rs"]
+mod callers;
 mod common;
 #[path = "common/image.rs"]
 mod image;
-#[path = "common/callers.rs"]
-mod callers;
 
 use std::io::Write as _;
 use std::sync::Mutex;
@@ -43,13 +43,8 @@ fn row(caller: &Caller, label: &Value, schema: &jsonschema::Validator) -> (Strin
         Caller::User(user) => user.readable(&archive),
     };
     let begun = Instant::now();
-    let output = caller
-        .austere()
-        .args(["verify", "--format", "json"])
-        .args(probe(label))
-        .arg(&archive)
-        .output()
-        .unwrap();
+    let output =
+        caller.austere().args(["verify", "--format", "json"]).args(probe(label)).arg(&archive).output().unwrap();
     let took = begun.elapsed();
     let verdict = common::json(&output);
     let mut wrong = Vec::new();
@@ -81,7 +76,11 @@ fn row(caller: &Caller, label: &Value, schema: &jsonschema::Validator) -> (Strin
         (_, false) => expect("the baseline", baseline == labelled || baseline == "not_tried"),
     }
     let verdict = verdict["verdict"].as_str().unwrap();
-    let row = format!("{name:20} {:8} {verdict:8} {baseline:11} {held:>2} of {} hold {took:8.2?}", caller.mode(), measures.len());
+    let row = format!(
+        "{name:20} {:8} {verdict:8} {baseline:11} {held:>2} of {} hold {took:8.2?}",
+        caller.mode(),
+        measures.len()
+    );
     (row, wrong)
 }
 

@@ -1,5 +1,6 @@
 //! Layers that nobody should have made. None writes outside, hangs or fills the disk; each refusal has a twin beside it, the
 //! harmless shape, which unpacks.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "common/image.rs"]
 mod image;

@@ -4,11 +4,11 @@
 // A helper that fails fails the test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/callers.rs"]
+mod callers;
 mod common;
 #[path = "common/image.rs"]
 mod image;
-#[path = "common/callers.rs"]
-mod callers;
 
 use callers::{Caller, callers, script, stderr, stdout};
 use common::said;
@@ -50,7 +50,10 @@ fn only_the_mounts_of_an_engine_are_there_and_no_path_of_the_host() {
             assert!(expected, "{}: {point}\n{mountinfo}", caller.mode());
         }
         let dir = caller.dir().to_str().unwrap();
-        assert!(!mountinfo.contains(dir) && !mountinfo.contains("layers") && !mountinfo.contains("/tmp"), "{mountinfo}");
+        assert!(
+            !mountinfo.contains(dir) && !mountinfo.contains("layers") && !mountinfo.contains("/tmp"),
+            "{mountinfo}"
+        );
     });
 }
 
@@ -61,7 +64,8 @@ fn the_root_is_read_only_in_docker_s_order_of_answers() {
         let answers: Vec<_> = stderr.lines().map(|line| line.rsplit(": ").next().unwrap()).collect();
         let (read_only, denied) = ("Read-only file system", "Permission denied");
         // A file of root's: who may not write it anyway hears of that first. Modes are looked at before the mount is, but for names.
-        let expected = [read_only, denied, read_only, read_only, read_only, read_only, "permission denied (are you root?)"];
+        let expected =
+            [read_only, denied, read_only, read_only, read_only, read_only, "permission denied (are you root?)"];
         assert_eq!(answers, expected, "{}: {stderr}", caller.mode());
     });
 }

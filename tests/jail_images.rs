@@ -3,11 +3,11 @@
 // A helper that fails fails the test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/callers.rs"]
+mod callers;
 mod common;
 #[path = "common/image.rs"]
 mod image;
-#[path = "common/callers.rs"]
-mod callers;
 
 use std::process::Output;
 
@@ -17,7 +17,14 @@ use image::{Image, Layer};
 use serde_json::{Value, json};
 
 /// Runs a shell script in an image made of busybox and what `add` puts on it.
-fn in_image(caller: &Caller, name: &str, add: impl Fn(Layer) -> Layer, config: Value, text: &str, flags: &[&str]) -> Option<Output> {
+fn in_image(
+    caller: &Caller,
+    name: &str,
+    add: impl Fn(Layer) -> Layer,
+    config: Value,
+    text: &str,
+    flags: &[&str],
+) -> Option<Output> {
     let mut config = config;
     config["Entrypoint"] = json!(["/bin/sh", "-c", text]);
     let reference = caller.put(name, &Image::of(add(busybox()?)).config(config));
@@ -39,7 +46,13 @@ fn a_volume_has_the_image_s_content_and_belongs_to_its_owner() {
                 echo y >>/all/f; echo '#!/bin/true' >/mine/p; chmod 755 /mine/p; /mine/p && echo exec; umask";
     for caller in callers() {
         let Some(output) = in_image(&caller, "volumes", add, volumes.clone(), text, &[]) else { return };
-        assert_eq!(stdout(&output), "content\ncontent\ncontent\nmine\nall\nmine\nexec\n0022\n", "{}: {}", caller.mode(), said(&output));
+        assert_eq!(
+            stdout(&output),
+            "content\ncontent\ncontent\nmine\nall\nmine\nexec\n0022\n",
+            "{}: {}",
+            caller.mode(),
+            said(&output)
+        );
         let stderr = stderr(&output);
         let denied: Vec<_> = stderr.lines().filter(|line| line.ends_with("Permission denied")).collect();
         assert_eq!(denied.len(), 3, "{}: {stderr}", caller.mode());
@@ -55,7 +68,9 @@ fn a_folder_of_the_kernel_s_may_not_be_a_link() {
     for caller in callers() {
         for place in ["proc", "dev", "sys"] {
             let link = |layer: Layer| layer.symlink(place, "/tmp");
-            let Some(output) = in_image(&caller, &format!("link-{place}"), link, json!({}), "echo inside", &[]) else { return };
+            let Some(output) = in_image(&caller, &format!("link-{place}"), link, json!({}), "echo inside", &[]) else {
+                return;
+            };
             let expected = format!("/{place}, a folder and not a link");
             assert!(stderr(&output).contains(&expected), "{}: {}", caller.mode(), said(&output));
             assert!(output.stdout.is_empty() && stderr(&output).lines().count() <= 2, "{}", said(&output));
@@ -113,7 +128,9 @@ fn a_descriptor_as_a_working_directory_leads_nowhere() {
         let mut refused = 0;
         for number in 3..40 {
             let dir = format!("/proc/self/fd/{number}");
-            let Some(output) = in_image(&caller, "fd", |layer| layer, json!({ "WorkingDir": dir }), text, &[]) else { return };
+            let Some(output) = in_image(&caller, "fd", |layer| layer, json!({ "WorkingDir": dir }), text, &[]) else {
+                return;
+            };
             if output.status.code() == Some(0) {
                 // A descriptor of the launcher's own, of a place that the app sees anyway.
                 let stdout = stdout(&output);
@@ -130,14 +147,17 @@ fn a_descriptor_as_a_working_directory_leads_nowhere() {
 #[test]
 fn the_user_of_the_command_line_counts_and_the_image_s_does_not() {
     let add = |layer: Layer| {
-        let passwd = "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\nnobody:x:65532:65533::/nowhere:/bin/false\n";
-        let layer = layer.file("etc/passwd", 0o644, passwd).file("etc/group", 0o644, "root:x:0:\nweb:x:34:\nextra:x:50:web\n");
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\nnobody:x:65532:65533::/nowhere:/bin/false\n";
+        let layer =
+            layer.file("etc/passwd", 0o644, passwd).file("etc/group", 0o644, "root:x:0:\nweb:x:34:\nextra:x:50:web\n");
         layer.file_of("secret", 0o640, 0, 0, "root's\n").file_of("web", 0o640, 0, 34, "web's\n")
     };
     for caller in callers() {
         let ask = |flags: &[&str]| {
             let text = "echo $(id -u):$(id -g) $(id -G) $HOME; cat /secret /web 2>/dev/null";
-            in_image(&caller, "user", add, json!({ "User": "root" }), text, flags).map(|output| stdout(&output) + &stderr(&output))
+            in_image(&caller, "user", add, json!({ "User": "root" }), text, flags)
+                .map(|output| stdout(&output) + &stderr(&output))
         };
         let Some(plain) = ask(&[]) else { return };
         assert_eq!(plain, "65532:65533 65533 /nowhere\n", "{}", caller.mode());
@@ -163,6 +183,11 @@ fn file_capabilities_and_set_id_bits_gain_nothing() {
         let Some(output) = in_image(&caller, "gain", add, json!({}), text, &[]) else { return };
         assert_eq!(stdout(&output), "65532\n", "{}: {}", caller.mode(), said(&output));
         // The bounding set is empty, and the kernel refuses a program that asks for more in its file.
-        assert!(stderr(&output).contains("/capable/id: Operation not permitted"), "{}: {}", caller.mode(), said(&output));
+        assert!(
+            stderr(&output).contains("/capable/id: Operation not permitted"),
+            "{}: {}",
+            caller.mode(),
+            said(&output)
+        );
     }
 }

@@ -5,11 +5,11 @@
 // A helper that fails fails the test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/callers.rs"]
+mod callers;
 mod common;
 #[path = "common/image.rs"]
 mod image;
-#[path = "common/callers.rs"]
-mod callers;
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
@@ -39,9 +39,9 @@ fn leaky(caller: &Caller, args: &[&str]) -> Output {
     command.args(["-c", "ulimit -c unlimited 2>/dev/null; exec 9</etc/passwd; exec \"$@\"", "sh"]);
     match caller {
         Caller::Root(_) => command.args(["setpriv", "--groups=4242", env!("CARGO_BIN_EXE_austere")]),
-        Caller::User(user) if common::root() => command
-            .args(["setpriv", "--reuid=2001", "--regid=2001", "--clear-groups"])
-            .arg(user.binary()),
+        Caller::User(user) if common::root() => {
+            command.args(["setpriv", "--reuid=2001", "--regid=2001", "--clear-groups"]).arg(user.binary())
+        }
         Caller::User(user) => command.arg(user.binary()),
     };
     command.args(["verify", "example:hello", "--format", "json", "--user", "65532:65532", "--store"]);
@@ -76,11 +76,20 @@ fn without(caller: &Caller, name: &str) {
     let output = leaky(caller, &["--without-measure", name, "-e", &port, "--tcp", &free, "--timeout", "10"]);
     if let Some((_, refusal)) = ONE_ID_CANNOT.iter().find(|(measure, _)| !caller.is_root() && *measure == name) {
         let stderr = callers::stderr(&output);
-        assert!(refusal.is_empty() || (output.status.code() == Some(3) && stderr.contains(refusal)), "{who}: {}", said(&output));
+        assert!(
+            refusal.is_empty() || (output.status.code() == Some(3) && stderr.contains(refusal)),
+            "{who}: {}",
+            said(&output)
+        );
         return;
     }
     let verdict = json(&output);
-    assert_eq!((verdict["verdict"].as_str(), output.status.code()), (Some("inconclusive"), Some(3)), "{who}: {}", said(&output));
+    assert_eq!(
+        (verdict["verdict"].as_str(), output.status.code()),
+        (Some("inconclusive"), Some(3)),
+        "{who}: {}",
+        said(&output)
+    );
     let statuses = statuses(&verdict);
     let not_holding: Vec<_> = statuses.iter().filter(|(_, status)| status != "holds").collect();
     assert!(not_holding.iter().any(|(broken, status)| broken == name && status == "broken"), "{who}: {not_holding:?}");
@@ -115,7 +124,8 @@ fn what_one_id_cannot_drop_is_said_and_does_not_count() {
         let output = command.arg(user.binary()).env("AUSTERE_STORE", caller.store()).output().unwrap();
         let verdict = json(&output);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        let groups = verdict["measures"].as_array().unwrap().iter().find(|measure| measure["name"] == "groups").unwrap();
+        let groups =
+            verdict["measures"].as_array().unwrap().iter().find(|measure| measure["name"] == "groups").unwrap();
         assert_eq!((&groups["status"], &groups["required"]), (&"unavailable".into(), &false.into()), "{groups}");
         assert!(groups["read_back"].as_str().unwrap().contains("1 of the host's"), "{groups}");
     }

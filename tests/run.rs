@@ -3,11 +3,11 @@
 // A helper that fails fails the test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/callers.rs"]
+mod callers;
 mod common;
 #[path = "common/image.rs"]
 mod image;
-#[path = "common/callers.rs"]
-mod callers;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -53,9 +53,9 @@ fn descendants(parent: u32) -> Vec<u32> {
 /// Whether a process of this host has an argument like that.
 fn anyone_says(word: &str) -> bool {
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok()).any(|line| {
-        line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
-    })
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .any(|line| line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes()))
 }
 
 #[test]
@@ -97,7 +97,8 @@ fn the_exit_code_is_the_app_s() {
 #[test]
 fn what_could_not_be_started_has_the_engine_s_codes() {
     let Some(layer) = callers::busybox() else { return };
-    let layer = layer.file("plain", 0o644, "text").file("text", 0o755, "no program").file("script", 0o755, "#!/no/such\n");
+    let layer =
+        layer.file("plain", 0o644, "text").file("text", 0o755, "no program").file("script", 0o755, "#!/no/such\n");
     let image = image::Image::of(layer.dir("closed", 0o700).file("closed/true", 0o755, ""));
     for caller in callers() {
         let image = caller.put("image", &image);
@@ -128,7 +129,9 @@ fn what_could_not_be_started_has_the_engine_s_codes() {
 
 #[test]
 fn signals_are_passed_on() {
-    let Some(image) = script("trap 'echo got TERM; exit 3' TERM; trap 'echo got INT; exit 4' INT; echo ready; while :; do sleep 0.01; done") else {
+    let Some(image) = script(
+        "trap 'echo got TERM; exit 3' TERM; trap 'echo got INT; exit 4' INT; echo ready; while :; do sleep 0.01; done",
+    ) else {
         return;
     };
     for caller in callers() {
@@ -167,7 +170,9 @@ fn a_published_port_leads_to_the_app() {
         // Where nobody listens the caller sees a connection that is closed, and the app lives on.
         let taken = caller.run(&["example:hello", "-p", &format!("127.0.0.1:{port}:8080")]);
         assert_eq!(taken.status.code(), Some(125), "{}", said(&taken));
-        assert!(stderr(&taken).contains(&format!("127.0.0.1:{port}")) && stderr(&taken).contains("Address already in use"));
+        assert!(
+            stderr(&taken).contains(&format!("127.0.0.1:{port}")) && stderr(&taken).contains("Address already in use")
+        );
         assert_eq!(stderr(&taken).lines().count(), 1, "{}", said(&taken));
         kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
         assert_eq!(finish(child).status.code(), Some(0));
@@ -197,7 +202,11 @@ fn variables_folders_and_arguments_are_the_caller_s_to_give() {
         let output = run(&[], text);
         assert!(stderr(&output).contains("Read-only file system"), "{}", said(&output));
         let output = run(&["--tmpfs", "/tmp"], text);
-        assert!(stdout(&output).is_empty() && stderr(&output).contains("/tmp/p: Permission denied"), "{}", said(&output));
+        assert!(
+            stdout(&output).is_empty() && stderr(&output).contains("/tmp/p: Permission denied"),
+            "{}",
+            said(&output)
+        );
         assert_eq!(stdout(&run(&["--tmpfs", "/tmp:exec"], text)), "ran\n");
         // The mode of the image's folder, unless another is given.
         let output = run(&["--tmpfs", "/www"], "echo x >/www/f && echo wrote");
@@ -209,7 +218,9 @@ fn variables_folders_and_arguments_are_the_caller_s_to_give() {
 #[test]
 fn nothing_is_left_and_nothing_hangs() {
     let mark = format!("{}", 1_000_000 + std::process::id());
-    let Some(image) = script(&format!("sleep {mark} & sh -c '(sleep {mark} &)' & ls /proc | grep -c '^[0-9]'")) else { return };
+    let Some(image) = script(&format!("sleep {mark} & sh -c '(sleep {mark} &)' & ls /proc | grep -c '^[0-9]'")) else {
+        return;
+    };
     let Some(quick) = app(&["/bin/true"]) else { return };
     for caller in callers() {
         let image = caller.put("image", &image);
@@ -219,7 +230,8 @@ fn nothing_is_left_and_nothing_hangs() {
         assert!(stdout(&output).trim().parse::<u32>().unwrap() > 2, "{}", said(&output));
         assert!(!anyone_says(&mark), "a process of the jail is left");
         let quick = caller.put("quick", &quick);
-        let load: Vec<_> = (0..2).map(|_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap()).collect();
+        let load: Vec<_> =
+            (0..2).map(|_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap()).collect();
         let begun = Instant::now();
         for number in 0..50 {
             let output = finish(start(&caller, &[&quick]));

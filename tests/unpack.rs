@@ -1,64 +1,21 @@
 //! `austere unpack` on images of every form, against umoci on real ones, and the store beside it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "common/image.rs"]
 mod image;
 #[path = "common/tree.rs"]
 mod tree;
+#[path = "common/unpack.rs"]
+mod unpack;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use austere::digest::Digest;
 use image::{Image, Layer, Stored};
 use serde_json::json;
-
-fn austere(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_austere")).arg("unpack").args(args).output().unwrap()
-}
-
-/// Unpacks and expects success; nothing goes to standard output.
-fn unpack(image: &str, dir: &Path) -> String {
-    let out = austere(&[image, dir.to_str().unwrap()]);
-    let stderr = String::from_utf8(out.stderr).unwrap();
-    assert_eq!(out.status.code(), Some(0), "{stderr}");
-    assert!(out.stdout.is_empty());
-    stderr
-}
-
-/// Unpacks and expects exit code 2, one line (and hints), and nothing left behind.
-fn refused(args: &[&str]) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    let target = dir.path().join("out");
-    let out = austere(&[args, &[target.to_str().unwrap()]].concat());
-    let stderr = String::from_utf8(out.stderr).unwrap();
-    assert_eq!(out.status.code(), Some(2), "{stderr}");
-    let lines: Vec<_> = stderr.lines().collect();
-    assert!(
-        lines[0].starts_with("austere: ") && lines[1..].iter().all(|line| line.starts_with("  hint: ")),
-        "{stderr}"
-    );
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    assert!(!target.exists(), "left behind after: {stderr}");
-    stderr
-}
-
-fn two_layers(stored: Stored) -> Image {
-    let base = Layer::new()
-        .dir("etc/", 0o755)
-        .file("etc/old", 0o644, "old")
-        .file("etc/both", 0o600, "lower")
-        .dir("opaque", 0o750)
-        .file("opaque/lower", 0o644, "x");
-    let top = Layer::new()
-        .whiteout("etc/old")
-        .file("etc/both", 0o640, "upper")
-        .dir("opaque/", 0o700)
-        .opaque("opaque")
-        .file("opaque/upper", 0o644, "y");
-    Image::new().layer(base, stored).layer(top, stored).named("app:1")
-}
+use unpack::{austere, refused, two_layers, unpack};
 
 fn is_two_layers(dir: &Path) {
     assert!(!dir.join("etc/old").exists() && !dir.join("opaque/lower").exists());
@@ -151,68 +108,6 @@ fn the_platform_is_chosen_from_nested_indexes() {
     assert!(out.status.success() && other.join("riscv64").exists());
     let error = refused(&["--platform", "linux/s390x", reference]);
     assert!(error.contains("linux/s390x") && error.contains("linux/riscv64") && error.contains(&host), "{error}");
-}
-
-#[test]
-fn wrong_input_is_one_clear_line() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
-
-    assert!(refused(&[&text(&at("absent.tar"))]).contains("absent.tar"));
-    fs::write(at("text"), "hello").unwrap();
-    assert!(refused(&[&text(&at("text"))]).contains("not an image"));
-    fs::write(at("empty"), "").unwrap();
-    assert!(refused(&[&text(&at("empty"))]).contains("empty"));
-
-    let whole = fs::read(two_layers(Stored::Gzip).oci_archive(&at("oci.tar"))).unwrap();
-    for length in [100, 600, 1400, whole.len() / 2, whole.len() - 1024 - 512 + 10] {
-        fs::write(at("cut.tar"), &whole[..length]).unwrap();
-        refused(&[&text(&at("cut.tar"))]);
-    }
-    fs::write(at("gz.tar"), Stored::Gzip.store(&whole)).unwrap();
-    assert!(refused(&[&text(&at("gz.tar"))]).contains("gzip"));
-
-    let foreign = two_layers(Stored::Plain).architecture("s390x").oci_archive(&at("foreign.tar"));
-    let error = refused(&[&text(&foreign)]);
-    assert!(
-        error.contains("linux/s390x") && error.contains(&austere::platform::Platform::host().to_string()),
-        "{error}"
-    );
-
-    let mut image = two_layers(Stored::Gzip);
-    image.media_type = Some("application/vnd.example.layer".into());
-    assert!(refused(&[&text(&image.oci_archive(&at("type.tar")))]).contains("application/vnd.example.layer"));
-    image.media_type = Some("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into());
-    assert!(refused(&[&text(&image.oci_archive(&at("foreign-layer.tar")))]).contains("foreign"));
-    image.media_type = Some("application/vnd.oci.image.layer.v1.tar+zstd".into());
-    assert!(refused(&[&text(&image.oci_archive(&at("mismatch.tar")))]).contains("gzip"));
-}
-
-#[test]
-fn every_digest_and_size_is_checked() {
-    let dir = tempfile::tempdir().unwrap();
-    let layout = dir.path().join("layout");
-    let mut image = two_layers(Stored::Gzip);
-    image.oci_dir(&layout);
-    unpack(layout.to_str().unwrap(), &dir.path().join("whole"));
-    let blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(blobs.len(), 4);
-    for blob in blobs {
-        let bytes = fs::read(&blob).unwrap();
-        // A changed byte in the middle, one byte too many, one too few.
-        let mut changed = bytes.clone();
-        changed[bytes.len() / 2] ^= 1;
-        for wrong in [changed, [&bytes[..], b"\n"].concat(), bytes[..bytes.len() - 1].to_vec()] {
-            fs::write(&blob, wrong).unwrap();
-            let error = refused(&[layout.to_str().unwrap()]);
-            assert!(error.contains("digest") || error.contains("bytes"), "{error}");
-        }
-        fs::write(&blob, &bytes).unwrap();
-    }
-    image.diff_id = Some(Digest::sha256(b"something else"));
-    let error = refused(&[image.oci_archive(&dir.path().join("diff.tar")).to_str().unwrap()]);
-    assert!(error.contains("layer 1") && error.contains("the configuration says otherwise"), "{error}");
 }
 
 #[test]
@@ -380,7 +275,9 @@ fn real_images_are_unpacked_as_umoci_unpacks_them() {
         let name = image.file_stem().unwrap().to_str().unwrap();
         let (layout, bundle, out) = (dir.path().join("layout"), dir.path().join("bundle"), dir.path().join("out"));
         unpack(image.to_str().unwrap(), &out);
-        let opened = austere::source::open(&image.to_str().unwrap().parse().unwrap(), &Default::default()).unwrap();
+        let opened =
+            austere::source::open(&image.to_str().unwrap().parse().unwrap(), &austere::source::Options::default())
+                .unwrap();
         // umoci 0.4 reads gzip only, so what is zstd is compressed anew.
         let zstd = opened.image.layers.iter().any(|layer| layer.compression == austere::image::Compression::Zstd);
         let again = ["--dest-compress", "--dest-compress-format", "gzip"];

@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use super::{Format, exit, print};
 use crate::host::{self, Check};
+use crate::store;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where unpacked layers would lie
-    #[arg(long, env = "AUSTERE_STORE", value_name = "FOLDER")]
+    /// Where unpacked layers would lie, instead of in AUSTERE_STORE or the user's data folder
+    #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
@@ -27,7 +28,7 @@ struct Examination<'a> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let store = args.store.clone().unwrap_or_else(default_store);
+    let store = args.store.clone().map_or_else(|| store::default_path(store::privileged()), Ok)?;
     let checks = host::examine(&store);
     let can_verify = host::can_verify(&checks);
     print(&match args.format {
@@ -59,14 +60,4 @@ fn text(checks: &[Check], can_verify: bool) -> String {
     };
     let _ = writeln!(text, "\n{answer}");
     text
-}
-
-/// `/var/lib/austere` for root, else the XDG base directory specification's folder for a user's data.
-fn default_store() -> PathBuf {
-    if nix::unistd::geteuid().is_root() {
-        return PathBuf::from("/var/lib/austere");
-    }
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
-    data.unwrap_or_else(std::env::temp_dir).join("austere")
 }

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 
-use crate::caps;
 use super::session::Session;
+use crate::caps;
 use crate::ids::Identity;
 use crate::image;
 use crate::jail::{Spec, Stdio};

@@ -4,6 +4,7 @@ use crate::unpack::Limits;
 
 /// Bounds on what an image may unpack to
 #[derive(clap::Args, Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the fields are the flags")]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
     /// Files, folders and links in all layers together

@@ -68,9 +68,9 @@ enum Format {
     Json,
 }
 
-/// Writes to standard output. A reader that went away has read enough.
+/// Writes to standard output, in colour only on a terminal. A reader that went away has read enough.
 fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match anstream::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to standard output"),
     }
@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Verify(args) => verify::run(&args),
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => Ok(run::run(&args)),
         Command::Inspect(args) => inspect::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Doctor(args) => doctor::run(&args),

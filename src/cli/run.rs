@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,17 +13,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::flags::{self, EnvVar, Publish};
 use super::launch::{self, Hardness};
-use super::limits::LimitArgs;
-use super::session;
+use super::session::{self, ImageArgs};
 use crate::jail::subject::{End, Subject};
 use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
-use crate::platform::Platform;
 use crate::profile::preset::Preset;
-use crate::refusal::{Refusal, Side};
-use crate::profile::account::User;
 use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
+use crate::refusal::{Refusal, Side};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,9 +38,6 @@ pub(super) struct Args {
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
 
-    /// The user the app runs as; its group is passwd's, else 0
-    #[arg(long, value_name = "USER[:GROUP]", default_value = "65532", help_heading = "Jail")]
-    pub user: User,
     /// Set a variable, or pass the caller's on [repeatable]
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Jail")]
     pub env: Vec<EnvVar>,
@@ -55,14 +48,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", help_heading = "Jail")]
     pub publish: Vec<Publish>,
 
-    /// The platform to choose from an index
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]
-    pub platform: Option<Platform>,
-    /// Where unpacked layers are kept
-    #[arg(long, value_name = "DIR", env = "AUSTERE_STORE", hide_env_values = true, help_heading = "Image")]
-    pub store: Option<PathBuf>,
     #[command(flatten)]
-    pub limits: LimitArgs,
+    pub files: ImageArgs,
 }
 
 /// What docker gives when it could not start the container, could not execute its program, or did not find it.
@@ -75,20 +62,16 @@ const PASSED_ON: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Runs the app and gives its own exit code.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match run_app(args) {
-        Ok(code) => Ok(code),
-        Err(error) => {
-            eprintln!("austere: {error:#}");
-            Ok(ExitCode::from(error.downcast_ref::<Refusal>().map_or(COULD_NOT, refusal_code)))
-        }
-    }
+pub(super) fn run(args: &Args) -> ExitCode {
+    run_app(args).unwrap_or_else(|error| {
+        eprintln!("austere: {error:#}");
+        ExitCode::from(error.downcast_ref::<Refusal>().map_or(COULD_NOT, refusal_code))
+    })
 }
 
 fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
-    let session =
-        session::prepare(&args.image, args.platform.as_ref(), args.store.as_deref(), &args.limits.limits(), &args.user)?;
+    let session = session::prepare_to_run(&args.image, &args.files)?;
     let wishes = launch::Wishes {
         env: flags::variables(&args.env)?,
         tmpfs: args.tmpfs.clone(),
@@ -124,7 +107,9 @@ fn bind(publish: &Publish) -> anyhow::Result<Slot> {
 
 fn signals() -> anyhow::Result<SignalFd> {
     let mut set = SigSet::empty();
-    PASSED_ON.iter().for_each(|signal| set.add(*signal));
+    for signal in PASSED_ON {
+        set.add(signal);
+    }
     set.thread_block().context("blocking signals")?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")
 }

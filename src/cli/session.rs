@@ -1,23 +1,29 @@
 //! What `verify` and `run` do before the jail: find the image, settle the ids, unpack what is not unpacked yet.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::unistd::{getegid, geteuid};
 
 use super::CannotEnforce;
 use super::launch;
+use super::limits::LimitArgs;
 use crate::finding::Finding;
 use crate::ids;
+use crate::inventory::{self, Credentials, Entrypoint};
+use crate::layers::{Layer, View};
 use crate::measure::Measure;
+use crate::phases::{self, Phase};
 use crate::platform::Platform;
 use crate::profile::account::{Account, AccountError, User};
 use crate::reference::Reference;
 use crate::source::{self, Opened};
 use crate::store::{self, Accounts, Store, Unpacked};
-use crate::unpack::{Limits, Projection};
+use crate::unpack::{Facts, Limits, Projection, Special, SpecialKind};
 
 /// An image that is ready to be jailed.
 pub(super) struct Session {
@@ -31,7 +37,8 @@ pub(super) struct Session {
     pub(super) open_took: Duration,
     /// Unpacking, or finding out that there is nothing to unpack.
     pub(super) unpack_took: Duration,
-    files: Files,
+    files: Rc<Files>,
+    accounts: Accounts,
     store: Rc<Store>,
     limits: Limits,
 }
@@ -42,30 +49,62 @@ enum Files {
     Folder(PathBuf),
 }
 
-/// Finds and unpacks an image. Call it while the process has one thread.
-pub(super) fn prepare(
-    reference: &Reference,
-    platform: Option<&Platform>,
-    store_path: Option<&Path>,
-    limits: &Limits,
-    user: &User,
-) -> anyhow::Result<Session> {
-    let begun = Instant::now();
-    let opened = source::open(reference, &source::Options { platform: platform.cloned() })?;
-    launch::check_platform(&opened.image.platform)?;
-    let open_took = begun.elapsed();
+/// Where an image is, whom it is for, and what it may cost.
+#[derive(Debug, clap::Args)]
+pub(super) struct ImageArgs {
+    /// The user the app runs as; its group is passwd's, else 0
+    #[arg(long, value_name = "USER[:GROUP]", default_value = "65532", help_heading = "Jail")]
+    pub(super) user: User,
+    /// The platform to choose from an index
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]
+    pub(super) platform: Option<Platform>,
+    /// Where unpacked layers are kept, instead of in AUSTERE_STORE or the user's data folder
+    #[arg(long, value_name = "DIR", help_heading = "Image")]
+    pub(super) store: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
+}
 
+/// Finds and unpacks an image that will be run here.
+pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
+    phases::begin(Phase::Open);
+    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    launch::check_platform(&opened.image.platform)?;
+    let session = prepare(opened, begun.elapsed(), args)?;
+    session.check_owner()?;
+    Ok(session)
+}
+
+/// Finds and unpacks an image to look at, whatever machine it is for.
+pub(super) fn prepare_to_look(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
+    let begun = Instant::now();
+    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    prepare(opened, begun.elapsed(), args)
+}
+
+/// Settles the ids and unpacks. The process has one thread.
+fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Result<Session> {
+    let begun = Instant::now();
+    phases::begin(Phase::Unpack);
     let privileged = store::privileged();
-    let store_path = match store_path {
-        Some(path) => path.to_owned(),
-        None => store::default_path(privileged)?,
-    };
+    let store_path = args.store.clone().map_or_else(|| store::default_path(privileged), Ok)?;
+    let limits = args.limits.limits();
     let ids = ids::enter().map_err(|error| CannotEnforce(error.to_string()))?;
     let store = Store::open(&store_path, privileged)?;
-    let (files, account) = unpack(&opened, &store, limits, ids, user)?;
+    let (files, accounts, account) = unpack(&opened, &store, &limits, ids, &args.user)?;
     let unpack_took = begun.elapsed();
-    Ok(Session { opened: Rc::new(opened), ids, account, open_took, unpack_took, files, store: Rc::new(store), limits: *limits })
+    Ok(Session {
+        opened: Rc::new(opened),
+        ids,
+        account,
+        open_took,
+        unpack_took,
+        files: Rc::new(files),
+        accounts,
+        store: Rc::new(store),
+        limits,
+    })
 }
 
 fn unpack(
@@ -74,21 +113,7 @@ fn unpack(
     limits: &Limits,
     ids: ids::Mode,
     user: &User,
-) -> anyhow::Result<(Files, Account)> {
-    if let Some(folder) = opened.rootfs() {
-        let folder = folder.canonicalize().with_context(|| format!("opening {}", folder.display()))?;
-        // Where one id is mapped, what is the caller's shows as root's, and austere could not even add /etc/hosts to another's.
-        let owner = folder.metadata().with_context(|| format!("opening {}", folder.display()))?.uid();
-        anyhow::ensure!(
-            ids == ids::Mode::Real || owner == 0,
-            "{} belongs to another user, and a normal user can run a folder of their own only\n  hint: run austere as root, or an archive of the image",
-            folder.display()
-        );
-        let read = |name: &str| std::fs::read(folder.join("etc").join(name)).ok();
-        let accounts = Accounts { passwd: read("passwd"), group: read("group") };
-        let account = resolve(user, &accounts)?;
-        return Ok((Files::Folder(folder), account));
-    }
+) -> anyhow::Result<(Files, Accounts, Account)> {
     let mut account = None;
     let unpacked = store.ensure(opened, limits, |accounts| {
         // What is wrong with the name is told below, when there is something to return it from.
@@ -107,7 +132,12 @@ fn unpack(
         Some(account) => account,
         None => resolve(user, &unpacked.accounts)?,
     };
-    Ok((Files::Layers(unpacked), account))
+    let accounts = unpacked.accounts.clone();
+    let files = match opened.rootfs() {
+        Some(folder) => Files::Folder(folder.canonicalize().with_context(|| format!("opening {}", folder.display()))?),
+        None => Files::Layers(unpacked),
+    };
+    Ok((files, accounts, account))
 }
 
 fn resolve(user: &User, accounts: &Accounts) -> Result<Account, AccountError> {
@@ -117,23 +147,82 @@ fn resolve(user: &User, accounts: &Accounts) -> Result<Account, AccountError> {
 impl Session {
     /// The folders of the layers, base first.
     pub(super) fn layers(&self) -> Vec<PathBuf> {
-        match &self.files {
+        match &*self.files {
             Files::Layers(unpacked) => unpacked.layers.iter().map(|layer| layer.path.clone()).collect(),
             Files::Folder(folder) => vec![folder.clone()],
         }
     }
 
+    /// Says so when a folder is another user's: where one id is mapped, austere could not even add /etc/hosts to it.
+    fn check_owner(&self) -> anyhow::Result<()> {
+        let (Files::Folder(folder), ids::Mode::Single) = (&*self.files, self.ids) else { return Ok(()) };
+        // What is the caller's shows as root's there.
+        let owner = folder.metadata().with_context(|| format!("opening {}", folder.display()))?.uid();
+        anyhow::ensure!(
+            owner == 0,
+            "{} belongs to another user, and a normal user can run a folder of their own only\n  hint: run austere as root, or an archive of the image",
+            folder.display()
+        );
+        Ok(())
+    }
+
     /// Bytes of all files of all layers.
     pub(super) fn unpacked_bytes(&self) -> u64 {
-        match &self.files {
+        match &*self.files {
             Files::Layers(unpacked) => unpacked.layers.iter().map(|layer| layer.facts.bytes).sum(),
             Files::Folder(..) => 0,
         }
     }
 
+    /// What each layer came to, base first; nothing for a folder.
+    pub(super) fn facts(&self) -> Vec<&Facts> {
+        match &*self.files {
+            Files::Layers(unpacked) => unpacked.layers.iter().map(|layer| &layer.facts).collect(),
+            Files::Folder(..) => Vec::new(),
+        }
+    }
+
+    /// The merged files, for looking at.
+    pub(super) fn view(&self) -> anyhow::Result<View> {
+        match &*self.files {
+            Files::Layers(unpacked) => {
+                let mut layers = Vec::new();
+                for layer in unpacked.layers.iter().rev() {
+                    layers.push(Layer { tree: layer.tree.try_clone()?, capabilities: capabilities(&layer.facts) });
+                }
+                Ok(View::new(layers))
+            }
+            Files::Folder(folder) => {
+                View::of_folder(folder).with_context(|| format!("cannot open the folder {}", folder.display()))
+            }
+        }
+    }
+
+    /// What a command line of this image leads to, as the app's user would find it.
+    pub(super) fn entrypoint(&self, view: &View, argv: &[String]) -> Entrypoint {
+        let credentials = match (self.ids, &*self.files) {
+            // Every file is ours, and its owner's bits are those that the user would have had.
+            (ids::Mode::Single, Files::Layers(..)) => {
+                Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
+            }
+            _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
+        };
+        let image = &self.opened.image;
+        inventory::resolve(
+            view,
+            &inventory::Command {
+                argv,
+                env: &image.config.env,
+                working_dir: &image.config.working_dir,
+                credentials: &credentials,
+                architecture: &image.platform.architecture,
+            },
+        )
+    }
+
     /// What was noticed while unpacking.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        match &self.files {
+        match &*self.files {
             Files::Layers(unpacked) => unpacked.layers.iter().flat_map(|layer| layer.facts.findings.clone()).collect(),
             Files::Folder(..) => Vec::new(),
         }
@@ -141,9 +230,10 @@ impl Session {
 
     /// What the id mode cannot carry over from the image.
     pub(super) fn measures(&self) -> Vec<Measure> {
-        match (&self.files, self.ids) {
+        match (&*self.files, self.ids) {
             (Files::Folder(..), ids::Mode::Single) => {
-                let why = "a folder is used as it is: with one id, everything in it that is the caller's becomes the app's";
+                let why =
+                    "a folder is used as it is: with one id, everything in it that is the caller's becomes the app's";
                 vec![Measure::unavailable("file-owners", "as in the folder", why).giving()]
             }
             _ => Vec::new(),
@@ -152,11 +242,19 @@ impl Session {
 
     /// The same image for another user: the one it names itself.
     pub(super) fn as_shipped(&self) -> anyhow::Result<Session> {
+        // What uid 0 may do does not depend on permission bits, so the projection for another user serves it as well.
         let user = match self.opened.image.config.user.as_str() {
             "" => User::ROOT,
             user => user.parse()?,
         };
-        let (files, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, &user)?;
+        let account = resolve(&user, &self.accounts)?;
+        let is_projected = self.ids == ids::Mode::Single && account.uid != 0 && account != self.account;
+        let (files, account) = if is_projected {
+            let (files, _, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, &user)?;
+            (Rc::new(files), account)
+        } else {
+            (Rc::clone(&self.files), account)
+        };
         Ok(Session {
             opened: Rc::clone(&self.opened),
             ids: self.ids,
@@ -164,8 +262,23 @@ impl Session {
             open_took: Duration::ZERO,
             unpack_took: Duration::ZERO,
             files,
+            accounts: self.accounts.clone(),
             store: Rc::clone(&self.store),
             limits: self.limits,
         })
     }
+}
+
+/// What files ask for, as the image says, whether or not the store could hold it.
+fn capabilities(facts: &Facts) -> BTreeMap<String, Vec<u8>> {
+    let digits = |hex: &str| -> Option<Vec<u8>> {
+        hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    };
+    let one = |special: &Special| match &special.kind {
+        SpecialKind::FileCapability { hex, .. } => {
+            Some((special.path.trim_start_matches('/').to_owned(), digits(hex)?))
+        }
+        _ => None,
+    };
+    facts.specials.iter().filter_map(one).collect()
 }

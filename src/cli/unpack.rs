@@ -57,7 +57,7 @@ fn tell(facts: &Facts) {
                 eprintln!("not made: {} ({kind} device {major}:{minor})", special.path);
             }
             SpecialKind::FileCapability { stored: false, .. } => {
-                eprintln!("not stored: capabilities of {}", special.path)
+                eprintln!("not stored: capabilities of {}", special.path);
             }
             _ => {}
         }

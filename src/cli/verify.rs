@@ -4,21 +4,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use clap::ValueEnum;
+use anyhow::Context;
 
 use super::flags::{self, EnvVar};
 use super::launch::{self, Hardness};
-use super::limits::LimitArgs;
-use super::CannotEnforce;
-use super::session::{self, Session};
+use super::session::{self, ImageArgs, Session};
+use super::{CannotEnforce, Format};
 use crate::ids;
 use crate::image::Config;
+use crate::inventory;
 use crate::jail::{self, StartError, Stdio};
-use crate::platform::Platform;
-use crate::profile::account::User;
+use crate::phases::{self, Phase};
+use crate::profile::preset::Preset;
 use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
-use crate::profile::preset::Preset;
 use crate::refusal::{Refusal, Side};
 use crate::report;
 use crate::smoke::plan::{self, Origin, Plan, PlanError, Probe};
@@ -63,9 +62,6 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = plan::seconds, default_value = "30", help_heading = "Smoke plan")]
     pub timeout: Duration,
 
-    /// The user the app runs as; its group is passwd's, else 0
-    #[arg(long, value_name = "USER[:GROUP]", default_value = "65532", help_heading = "Jail")]
-    pub user: User,
     /// Set a variable, or pass the caller's on [repeatable]
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Jail")]
     pub env: Vec<EnvVar>,
@@ -75,27 +71,16 @@ pub(super) struct Args {
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
-
-    /// The platform to choose from an index
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]
-    pub platform: Option<Platform>,
-    /// Where unpacked layers are kept
-    #[arg(long, value_name = "DIR", env = "AUSTERE_STORE", hide_env_values = true, help_heading = "Image")]
-    pub store: Option<PathBuf>,
+    /// Write a line to this file as each phase begins
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub phases: Option<PathBuf>,
 
     #[command(flatten)]
-    pub limits: LimitArgs,
+    pub files: ImageArgs,
 
     /// How the verdict is written to standard output
-    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Report")]
+    #[arg(long, value_enum, default_value_t, help_heading = "Report")]
     pub format: Format,
-}
-
-/// Forms of a report: for people, and for programs (`austere.verdict/1`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    Text,
-    Json,
 }
 
 impl Args {
@@ -110,12 +95,11 @@ impl Args {
     }
 
     /// Writes the verdict to standard output and gives its exit code.
-    pub(super) fn deliver(&self, verdict: &Verdict) -> std::io::Result<ExitCode> {
-        use std::io::Write;
-        match self.format {
-            Format::Text => anstream::stdout().write_all(report::text::render(verdict).as_bytes())?,
-            Format::Json => std::io::stdout().write_all(report::json::render(verdict).as_bytes())?,
-        }
+    fn deliver(&self, verdict: &Verdict) -> anyhow::Result<ExitCode> {
+        super::print(&match self.format {
+            Format::Text => report::text::render(verdict),
+            Format::Json => report::json::render(verdict),
+        })?;
         Ok(match verdict.verdict {
             Status::Pass => super::exit::PASS,
             Status::Fail => super::exit::fail(),
@@ -127,13 +111,10 @@ impl Args {
 /// Runs the image hardened, and when it fails once more as the engine would run it with no flags.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (started_at, begun) = (SystemTime::now(), Instant::now());
-    let session = session::prepare(
-        &args.image,
-        args.platform.as_ref(),
-        args.store.as_deref(),
-        &args.limits.limits(),
-        &args.user,
-    )?;
+    if let Some(path) = &args.phases {
+        phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
+    }
+    let session = session::prepare_to_run(&args.image, &args.files)?;
     let config = &session.opened.image.config;
     let plan = args.plan(config)?;
     let preset = Preset::docker()?;
@@ -149,15 +130,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = match start(&session, &preset, &wishes, Hardness::Hardened)? {
         Ok(mut jail) => {
             measures.extend(jail.measures);
+            phases::begin(Phase::Probe);
             smoke::judge(&mut jail.app, &plan)
         }
         Err(refusal) => smoke::refused(&refusal),
     };
-    let jail_took = launched.elapsed().saturating_sub(outcome.took + outcome.stop.map_or(Duration::ZERO, |stop| stop.took));
+    let jail_took =
+        launched.elapsed().saturating_sub(outcome.took + outcome.stop.map_or(Duration::ZERO, |stop| stop.took));
     let (baseline, unhardened_took) = match outcome.answer {
         Answer::Fails => baseline(&session, &preset, &wishes, &plan)?,
         Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
+    phases::begin(Phase::Done);
+    let mut findings = session.findings();
+    if outcome.answer == Answer::Fails {
+        let view = session.view()?;
+        findings.extend(session.entrypoint(&view, &config.argv()).findings);
+        findings.extend(inventory::health_check(&view, config));
+    }
     let (image, account) = (&session.opened.image, &session.account);
     let verdict = Verdict::new(Evidence {
         started_at,
@@ -183,7 +173,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         outcome: &outcome,
         measures,
         baseline,
-        findings: session.findings(),
+        findings,
         durations: Durations {
             open: Durations::of(session.open_took),
             unpack: Durations::of(session.unpack_took),
@@ -193,7 +183,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ..Durations::default()
         },
     });
-    Ok(args.deliver(&verdict)?)
+    args.deliver(&verdict)
 }
 
 /// Builds the jail; a refusal that says something about the app is an outcome, any other ends the command.
@@ -223,7 +213,10 @@ fn baseline(
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
     let wishes = launch::Wishes { without: Vec::new(), ..wishes.clone() };
     let answer = match start(&shipped, preset, &wishes, Hardness::Unhardened)? {
-        Ok(mut jail) => smoke::judge(&mut jail.app, plan).answer,
+        Ok(mut jail) => {
+            phases::begin(Phase::Probe);
+            smoke::judge(&mut jail.app, plan).answer
+        }
         Err(_) => Answer::Fails,
     };
     let baseline = match (answer, session.ids) {
@@ -279,7 +272,7 @@ mod tests {
         let args = line("example:hello").unwrap();
         let plan = args.plan(&Config::default()).unwrap();
         assert_eq!((plan.origin, plan.timeout, plan.probes.len()), (Origin::Image, plan::TIMEOUT, 1));
-        assert_eq!(args.user, "65532".parse().unwrap());
+        assert_eq!(args.files.user, "65532".parse().unwrap());
         assert_eq!(args.format, Format::Text);
     }
 
@@ -299,7 +292,7 @@ mod tests {
     fn help_lines_are_short_and_the_test_flag_is_hidden() {
         use clap::CommandFactory;
         let help = Line::command().render_help().to_string();
-        assert!(!help.contains("without-measure") && help.contains("Smoke plan:"));
+        assert!(!help.contains("without-measure") && !help.contains("--phases") && help.contains("Smoke plan:"));
         assert!(line("example:hello --without-measure seccomp").is_ok());
     }
 }

@@ -14,6 +14,7 @@ use super::life::Line;
 use super::stdio::{Pumps, Stdio, Streams};
 use super::subject::{End, Output, Stop, Subject};
 use crate::netns::Room;
+use crate::phases::{self, Phase};
 use crate::process::Process;
 use crate::sys::waitid::{self, Ended};
 
@@ -101,7 +102,9 @@ impl App {
     fn is_deaf(&self) -> bool {
         let Ok(process) = Process::open(self.pid.as_raw()) else { return false };
         let heard = process.status().sigcgt | process.status().sigblk;
-        let Some(bit) = u32::try_from(self.stop_signal - 1).ok().and_then(|bit| 1_u64.checked_shl(bit)) else { return false };
+        let Some(bit) = u32::try_from(self.stop_signal - 1).ok().and_then(|bit| 1_u64.checked_shl(bit)) else {
+            return false;
+        };
         self.stop_signal != libc::SIGKILL && heard & bit == 0
     }
 }
@@ -135,22 +138,21 @@ impl Subject for App {
     }
 
     fn stop(&mut self, grace: Duration) -> io::Result<Stop> {
+        phases::begin(Phase::Stop);
         let unheard = self.is_deaf();
         let asked = Instant::now();
         self.signal(self.stop_signal)?;
-        let mut killed = false;
         // A signal that PID 1 does not listen to is never delivered (pid_namespaces(7)): waiting would change nothing.
         let grace = if unheard { Duration::ZERO } else { grace };
-        let end = match self.wait_end(grace)? {
-            Some(end) => end,
-            None => {
-                killed = true;
-                self.signal(libc::SIGKILL)?;
-                loop {
-                    if let Some(end) = self.wait_end(Duration::from_secs(60))? {
-                        break end;
-                    }
-                }
+        let mut end = self.wait_end(grace)?;
+        let killed = end.is_none();
+        if killed {
+            self.signal(libc::SIGKILL)?;
+        }
+        let end = loop {
+            match end {
+                Some(end) => break end,
+                None => end = self.wait_end(Duration::from_mins(1))?,
             }
         };
         Ok(Stop { end, took: asked.elapsed(), killed, unheard })
@@ -160,7 +162,7 @@ impl Subject for App {
         if self.end.is_none() {
             // ESRCH would mean that it is gone, which is what was wanted.
             let _ = kill(self.pid, Signal::SIGKILL);
-            let _ = self.wait_end(Duration::from_secs(60));
+            let _ = self.wait_end(Duration::from_mins(1));
         }
     }
 

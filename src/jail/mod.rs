@@ -27,6 +27,7 @@ pub use stdio::Stdio;
 use crate::caps;
 use crate::ids;
 use crate::measure::Measure;
+use crate::phases::{self, Phase};
 use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::rootfs;
@@ -104,8 +105,9 @@ pub struct Started {
 /// [`StartError`]; nothing is left behind.
 pub fn start(spec: &Spec) -> Result<Started, StartError> {
     let failed = |what| move |error: io::Error| StartError::Host(what, error);
+    phases::begin(Phase::Clone);
     let ours = Process::own().map_err(failed("reading /proc/self"))?;
-    let streams = stdio::Streams::new(&spec.stdio, spec).map_err(failed("making pipes for the app"))?;
+    let streams = stdio::Streams::new(spec.stdio, spec).map_err(failed("making pipes for the app"))?;
     let (watch, line) = life::line().map_err(failed("making a pipe"))?;
     let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
     let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;
@@ -139,6 +141,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         let how = app.discard().map_or_else(|| "unknown".to_owned(), |end| end.to_string());
         return Err(StartError::Died(how));
     }
+    phases::begin(Phase::ReadBack);
     let (measures, room) = before.compare(spec, pid.as_raw(), &report, app.streams());
     app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
     if stopped {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::Spec;
 use super::report::Report;
 use super::stdio::Pumps;
-use super::Spec;
 use crate::measure::Measure;
 use crate::netns::Room;
 use crate::process::{NAMESPACES, Process};
@@ -21,7 +21,8 @@ pub(super) struct Before {
 impl Before {
     pub(super) fn take(ours: Process) -> io::Result<Self> {
         let limits = ours.hard_limits()?;
-        let descriptors = ours.descriptors()?.into_iter().filter(|(number, _)| *number > 2).map(|(_, file)| file).collect();
+        let descriptors =
+            ours.descriptors()?.into_iter().filter(|(number, _)| *number > 2).map(|(_, file)| file).collect();
         Ok(Before { ours, limits, descriptors })
     }
 
@@ -35,7 +36,9 @@ impl Before {
     ) -> (Vec<Measure>, io::Result<Room>) {
         let app = match Process::open(pid) {
             Ok(app) => app,
-            Err(error) => return (vec![Measure::unverified("jail", "a process to ask", error.to_string())], Err(error)),
+            Err(error) => {
+                return (vec![Measure::unverified("jail", "a process to ask", error.to_string())], Err(error));
+            }
         };
         let mut measures = ids::read_back(&app, spec.ids, &spec.identity);
         measures.push(caps::read_back(&app, spec.bounding, spec.permitted));
@@ -64,15 +67,19 @@ impl Before {
     }
 
     fn namespaces(&self, app: &Process, mode: ids::Mode) -> Measure {
-        let own: Vec<&str> =
-            NAMESPACES.into_iter().filter(|name| *name != "net" && (*name != "user" || mode == ids::Mode::Single)).collect();
+        let own: Vec<&str> = NAMESPACES
+            .into_iter()
+            .filter(|name| *name != "net" && (*name != "user" || mode == ids::Mode::Single))
+            .collect();
         let asked = own.join(" ");
         let mut shared = Vec::new();
         for name in &own {
             match (app.namespace(name), self.ours.namespace(name)) {
                 (Ok(theirs), Ok(ours)) if theirs == ours => shared.push(*name),
                 (Ok(_), Ok(_)) => {}
-                (Err(error), _) | (_, Err(error)) => return Measure::unverified("namespaces", asked, error.to_string()),
+                (Err(error), _) | (_, Err(error)) => {
+                    return Measure::unverified("namespaces", asked, error.to_string());
+                }
             }
         }
         let first = app.status().nspid.as_ref().and_then(|pids| pids.last()) == Some(&1);
@@ -95,8 +102,11 @@ impl Before {
                     .filter(|(number, file)| **number > 2 && self.descriptors.contains(file))
                     .map(|(number, _)| number.to_string())
                     .collect();
-                let result =
-                    if inherited.is_empty() { Ok(asked.to_owned()) } else { Err(format!("also {}", inherited.join(", "))) };
+                let result = if inherited.is_empty() {
+                    Ok(asked.to_owned())
+                } else {
+                    Err(format!("also {}", inherited.join(", ")))
+                };
                 Measure::judged("descriptors", asked, result)
             }
         }
@@ -106,7 +116,11 @@ impl Before {
 fn no_new_privs(app: &Process) -> Measure {
     match app.status().nonewprivs {
         Some(value) => Measure::compared("no-new-privileges", "1", value.to_string()),
-        None => Measure::unverified("no-new-privileges", "1", "this kernel's /proc/PID/status lacks NoNewPrivs (Linux 4.10)"),
+        None => Measure::unverified(
+            "no-new-privileges",
+            "1",
+            "this kernel's /proc/PID/status lacks NoNewPrivs (Linux 4.10)",
+        ),
     }
 }
 
@@ -115,11 +129,19 @@ fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Re
     let asked = "the profile's filter";
     let result = match (app.status().seccomp, witness, &report.seccomp) {
         (None, ..) => return Measure::unverified("seccomp", asked, "this kernel's /proc/PID/status lacks Seccomp"),
-        (Some(2), Some(witness), Some(seen)) => witness.judge(seen).map(|()| "filter mode, and it answers as asked".to_owned()),
-        (Some(2), None, _) => {
-            return Measure::unverified("seccomp", asked, "the profile refuses none of the calls that can be tried harmlessly");
+        (Some(2), Some(witness), Some(seen)) => {
+            witness.judge(seen).map(|()| "filter mode, and it answers as asked".to_owned())
         }
-        (Some(2), _, None) => return Measure::unverified("seccomp", asked, "the launcher could not report from behind the filter"),
+        (Some(2), None, _) => {
+            return Measure::unverified(
+                "seccomp",
+                asked,
+                "the profile refuses none of the calls that can be tried harmlessly",
+            );
+        }
+        (Some(2), _, None) => {
+            return Measure::unverified("seccomp", asked, "the launcher could not report from behind the filter");
+        }
         (Some(mode), ..) => Err(format!("/proc/PID/status says Seccomp: {mode}, not 2 (filter)")),
     };
     Measure::judged("seccomp", asked, result)

@@ -15,6 +15,7 @@ use super::Spec;
 use super::life::Watch;
 use super::report::Reporter;
 use super::stdio::Streams;
+use crate::phases::{self, Phase};
 use crate::refusal::Refusal;
 use crate::seccomp::{Observation, Witness};
 use crate::sys::execve::{Vector, execve};
@@ -96,7 +97,7 @@ impl<'a> Recipe<'a> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
-        self.forget_inheritance()?;
+        Self::forget_inheritance()?;
 
         let applies = |measure: &str| spec.applies(measure);
         ids::map(spec.ids, &spec.identity, applies)?;
@@ -107,6 +108,7 @@ impl<'a> Recipe<'a> {
             let port_start = spec.applies("unprivileged-port-start").then_some(spec.unprivileged_port_start);
             netns::apply(spec.ids, port_start)?;
         }
+        phases::begin(Phase::Mount);
         let assembled = rootfs::apply(&spec.rootfs)?;
         streams.take()?;
         if spec.applies("rlimits") {
@@ -151,7 +153,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// Signal dispositions, signal mask, session and umask of whoever called austere.
-    fn forget_inheritance(&self) -> Result<(), Refusal> {
+    fn forget_inheritance() -> Result<(), Refusal> {
         sys::signals::reset_all().map_err(|errno| Refusal::host("signal", "SIG_DFL", errno))?;
         SigSet::empty().thread_set_mask().map_err(|errno| Refusal::host("sigprocmask", "none", errno))?;
         umask(Mode::empty());
@@ -187,10 +189,8 @@ impl<'a> Recipe<'a> {
             Err(errno) => errno == Errno::EACCES,
         };
         let found = candidates().find(|path| executable(path)).or_else(|| candidates().find(|path| is_there(path)));
-        found.ok_or_else(|| match name.contains('/') {
-            true => not_found(name),
-            false => not_found(&format!("{name}, in no folder of PATH")),
-        })
+        let place = if name.contains('/') { "" } else { ", in no folder of PATH" };
+        found.ok_or_else(|| not_found(&format!("{name}{place}")))
     }
 
     fn confine(

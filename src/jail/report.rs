@@ -43,7 +43,12 @@ const MESSAGE: usize = 25;
 
 impl Reporter {
     /// Tells what the walls answered. Where the filter refuses write(2), nothing arrives, and the parent reports the walls as unverified.
-    pub(super) fn witness(&self, port_start: Option<u16>, landlock: Option<landlock::Witness>, seccomp: Option<Observation>) {
+    pub(super) fn witness(
+        &self,
+        port_start: Option<u16>,
+        landlock: Option<landlock::Witness>,
+        seccomp: Option<Observation>,
+    ) {
         let mut message = [0_u8; MESSAGE];
         message[0] = WITNESS;
         if let Some(seen) = landlock {
@@ -75,12 +80,13 @@ impl Reports {
         self.0.read_to_end(&mut bytes)?;
         let mut report = Report::default();
         let mut rest = &bytes[..];
-        if let Some((message, after)) = rest.split_first_chunk::<MESSAGE>().filter(|(message, _)| message[0] == WITNESS) {
+        if let Some((message, after)) = rest.split_first_chunk::<MESSAGE>().filter(|(message, _)| message[0] == WITNESS)
+        {
             report.witnessed = true;
             let flag = |place: usize| message[place] == 1;
-            let number = |start: usize| message[start..].first_chunk::<8>().map_or(0, |bytes| i64::from_ne_bytes(*bytes));
-            report.landlock =
-                flag(1).then(|| landlock::Witness { before: flag(2), after: flag(3), allowed: flag(4) });
+            let number =
+                |start: usize| message[start..].first_chunk::<8>().map_or(0, |bytes| i64::from_ne_bytes(*bytes));
+            report.landlock = flag(1).then(|| landlock::Witness { before: flag(2), after: flag(3), allowed: flag(4) });
             report.seccomp = flag(5).then(|| Observation { refused: number(6), allowed: number(14) });
             report.port_start = flag(22).then(|| u16::from_ne_bytes([message[23], message[24]]));
             rest = after;

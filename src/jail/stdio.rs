@@ -52,7 +52,7 @@ pub(super) struct Pumps {
 
 impl Streams {
     /// Makes the pipes and gives them to the app's user.
-    pub(super) fn new(kind: &Stdio, spec: &Spec) -> io::Result<Self> {
+    pub(super) fn new(kind: Stdio, spec: &Spec) -> io::Result<Self> {
         let owner = |pipe: &dyn AsFd| -> io::Result<()> {
             if spec.ids == ids::Mode::Real && spec.applies("stdio") {
                 let (uid, gid) = (Uid::from_raw(spec.identity.uid), Gid::from_raw(spec.identity.gid));
@@ -65,7 +65,7 @@ impl Streams {
             owner(&pipe.1)?;
             io::Result::Ok(pipe)
         };
-        let stdin = if *kind == Stdio::Passed { Some(pipe()?) } else { None };
+        let stdin = if kind == Stdio::Passed { Some(pipe()?) } else { None };
         let (stdout, stderr) = (pipe()?, pipe()?);
         let inodes = [
             stdin.as_ref().map(|(_, pipe)| inode(pipe)).transpose()?,
@@ -78,14 +78,13 @@ impl Streams {
     /// In the child, with the new root in place: makes them descriptors 0 to 2.
     pub(super) fn take(&self) -> Result<(), Refusal> {
         let refused = |errno: Errno| Refusal::host("dup2", "a standard stream", errno);
-        match &self.stdin {
-            Some((reader, _)) => dup2_stdin(reader).map_err(refused)?,
-            None => {
-                // The jail's own, so that the second wall lets the app open /dev/stdin again.
-                let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-                    .map_err(|errno| Refusal::host("open", "/dev/null", errno))?;
-                dup2_stdin(&null).map_err(refused)?;
-            }
+        if let Some((reader, _)) = &self.stdin {
+            dup2_stdin(reader).map_err(refused)?;
+        } else {
+            // The jail's own, so that the second wall lets the app open /dev/stdin again.
+            let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+                .map_err(|errno| Refusal::host("open", "/dev/null", errno))?;
+            dup2_stdin(&null).map_err(refused)?;
         }
         dup2_stdout(&self.stdout.1).map_err(refused)?;
         if self.complete {
@@ -107,10 +106,8 @@ impl Streams {
             let tail = Arc::clone(tail);
             thread::spawn(move || carry(&mut from, &tail, passed.then_some(&mut *to)))
         };
-        let threads = vec![
-            carry(stdout, &tails[0], Box::new(io::stdout())),
-            carry(stderr, &tails[1], Box::new(io::stderr())),
-        ];
+        let threads =
+            vec![carry(stdout, &tails[0], Box::new(io::stdout())), carry(stderr, &tails[1], Box::new(io::stderr()))];
         Pumps { tails, threads, inodes }
     }
 }

@@ -107,7 +107,11 @@ pub fn read_back(app: &Process, ours: &Process) -> Measure {
             let idle = ["gre0", "gretap0", "erspan0", "ip6_vti0", "ip6gre0", "ip6tnl0", "ip_vti0", "sit0", "tunl0"];
             let others: Vec<&str> =
                 interfaces.iter().map(String::as_str).filter(|name| *name != "lo" && !idle.contains(name)).collect();
-            let result = if others.is_empty() { Ok(asked.to_owned()) } else { Err(format!("it also has {}", others.join(", "))) };
+            let result = if others.is_empty() {
+                Ok(asked.to_owned())
+            } else {
+                Err(format!("it also has {}", others.join(", ")))
+            };
             Measure::judged("network", asked, result)
         }
     }

@@ -155,7 +155,8 @@ fn entries(bytes: &[u8], fields: usize) -> impl Iterator<Item = Vec<&str>> {
 mod tests {
     use super::*;
 
-    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\nnonroot:x:65532:65531:n:/home/nonroot:/sbin/nologin\nbroken\n";
+    const PASSWD: &[u8] =
+        b"root:x:0:0:root:/root:/bin/sh\nnonroot:x:65532:65531:n:/home/nonroot:/sbin/nologin\nbroken\n";
     const GROUP: &[u8] = b"root:x:0:\nweb:x:33:nonroot,other\ndata:x:34:other\n";
 
     fn ids(text: &str) -> Result<(u32, u32, Vec<u32>), AccountError> {

@@ -146,9 +146,18 @@ mod tests {
         for text in ["", "run", "/", "//", "/run/../etc", "../run", "/run\0"] {
             assert_eq!(shown(text), Err(TmpfsError::Path(text.to_owned())), "{text:?}");
         }
-        for option in
-            ["x", "size=", "size=0", "size=-1", "size=1t", "size=20000000000g", "mode=8", "mode=10000", "uid=+0", "EXEC"]
-        {
+        for option in [
+            "x",
+            "size=",
+            "size=0",
+            "size=-1",
+            "size=1t",
+            "size=20000000000g",
+            "mode=8",
+            "mode=10000",
+            "uid=+0",
+            "EXEC",
+        ] {
             assert_eq!(shown(&format!("/run:{option}")), Err(TmpfsError::Option(option.to_owned())));
         }
         assert!(shown("/run:exec,").is_err());

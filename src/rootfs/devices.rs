@@ -86,7 +86,8 @@ pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) ->
         // The group tty of every distribution; with one id there is no such group.
         terminals.push((c"gid", Some(c"5")));
     }
-    let shm_size = CString::new(plan.shm_size.to_string()).map_err(|_| Refusal::host("fsmount", "/dev/shm", Errno::EINVAL))?;
+    let shm_size =
+        CString::new(plan.shm_size.to_string()).map_err(|_| Refusal::host("fsmount", "/dev/shm", Errno::EINVAL))?;
     let shm = [(c"mode", Some(c"1777")), (c"size", Some(shm_size.as_c_str()))];
     let no_program = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     mount_in(dev, "pts", &fsmount(c"devpts", &terminals, no_program)?)?;

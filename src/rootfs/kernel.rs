@@ -57,7 +57,8 @@ pub(super) fn cover(plan: &Plan, root: BorrowedFd<'_>, devices: &Sources) -> Res
             target => target.map_err(|errno| Refusal::host("openat2", path, errno))?,
         };
         let refused = |call: &str, errno| Refusal::host(call, path, errno);
-        let copy = sys::open_tree::clone_mount(target.as_fd(), c"", true).map_err(|errno| refused("open_tree", errno))?;
+        let copy =
+            sys::open_tree::clone_mount(target.as_fd(), c"", true).map_err(|errno| refused("open_tree", errno))?;
         sys::mount_setattr::set(copy.as_fd(), libc::MOUNT_ATTR_RDONLY | HELD)
             .map_err(|errno| refused("mount_setattr", errno))?;
         attach(&copy, target.as_fd(), path)?;

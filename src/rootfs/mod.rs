@@ -147,5 +147,6 @@ fn is_absent(errno: Errno) -> bool {
 
 /// Whether the host's cgroup tree is version 2, so that the jail can be shown its own part of it.
 pub fn host_has_cgroup2() -> bool {
-    nix::sys::statfs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
+    nix::sys::statfs::statfs("/sys/fs/cgroup")
+        .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
 }

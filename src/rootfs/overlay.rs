@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount as mount_old};
-use nix::sys::stat::{Mode, fchmodat, FchmodatFlags, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 
 use super::{HELD, Plan, attach, fsmount, open_path};
 use crate::ids;

@@ -38,7 +38,9 @@ pub(super) fn tmpfs(plan: &Plan, root: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, R
         };
         let text = |number: String| CString::new(number).map_err(|_| refused(Errno::EINVAL));
         let mut options = vec![(c"mode", text(format!("{mode:o}"))?)];
-        for (key, number) in [(c"size", tmpfs.size), (c"uid", tmpfs.uid.map(u64::from)), (c"gid", tmpfs.gid.map(u64::from))] {
+        for (key, number) in
+            [(c"size", tmpfs.size), (c"uid", tmpfs.uid.map(u64::from)), (c"gid", tmpfs.gid.map(u64::from))]
+        {
             if let Some(number) = number {
                 options.push((key, text(number.to_string())?));
             }

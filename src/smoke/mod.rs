@@ -21,8 +21,8 @@ use crate::finding::Finding;
 use crate::jail::subject::{End, Output, Stop};
 
 pub use judge::judge;
-pub use refused::refused;
 use plan::Probe;
+pub use refused::refused;
 
 /// All that one run of the app showed.
 #[derive(Clone, Debug, PartialEq, Eq)]

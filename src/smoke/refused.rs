@@ -17,13 +17,20 @@ pub fn refused(refusal: &Refusal) -> Outcome {
     };
     let message = format!("{what} {}: {} ({})", refusal.on, refusal.errno.desc(), refusal.errno_name());
     let (code, advice) = match (refusal.call.as_str(), refusal.errno) {
-        ("chdir", Errno::EACCES) => ("D16", "let every user enter the working directory: `RUN chmod a+rx DIR`, or another WORKDIR"),
-        ("execve", Errno::EPERM) => {
-            ("D07", "the file has capabilities that the jail never gives: `setcap -r`, or copy the file without its attributes")
+        ("chdir", Errno::EACCES) => {
+            ("D16", "let every user enter the working directory: `RUN chmod a+rx DIR`, or another WORKDIR")
         }
-        ("execve", Errno::EACCES) => ("D18", "let every user execute it: `COPY --chmod=0755`, and mode a+x on the folders above"),
+        ("execve", Errno::EPERM) => (
+            "D07",
+            "the file has capabilities that the jail never gives: `setcap -r`, or copy the file without its attributes",
+        ),
+        ("execve", Errno::EACCES) => {
+            ("D18", "let every user execute it: `COPY --chmod=0755`, and mode a+x on the folders above")
+        }
         ("execve", Errno::ENOENT) => ("D20", "the file is there; the interpreter or the loader that it names is not"),
-        ("execve", Errno::ENOEXEC) => ("D21", "it is neither a program for this machine nor a script that starts with `#!`"),
+        ("execve", Errno::ENOEXEC) => {
+            ("D21", "it is neither a program for this machine nor a script that starts with `#!`")
+        }
         _ => ("start-refused", ""),
     };
     let cause = Finding {

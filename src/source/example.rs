@@ -1,13 +1,14 @@
 //! Images made of this very binary.
 //!
-//! The binary is static, so it can be the only file of an image: `example:hello` and `example:stubborn` need nothing that is
-//! not already here. Which server it is, it reads from its own name.
+//! The binary is static, so it can be the only program of an image: `example:hello` is that one file, and `example:stubborn` has
+//! an empty /run and a /bin/sh beside it, which the same file serves under another name. Which program it is, it reads from its own name.
 
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
 use object::read::elf::{FileHeader, ProgramHeader};
+use tar::EntryType;
 
 use super::holder::{Part, Parts, open_file};
 use super::{Found, SourceError};
@@ -32,7 +33,7 @@ pub(super) fn open(name: &str) -> Result<Found, SourceError> {
         ));
     }
     let path = format!("/austere-{name}");
-    let layer = layer(exe, &path[1..]).map_err(|error| unreadable(&error))?;
+    let layer = layer(exe, name).map_err(|error| unreadable(&error))?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut reader = Parts::new(&layer);
     let mut buf = vec![0; 1 << 18];
@@ -79,24 +80,55 @@ fn needs_loader(exe: &File) -> object::read::Result<bool> {
     Ok(header.program_headers(endian, &data)?.iter().any(interp))
 }
 
-/// One tar entry: a header, the file where it lies, and the padding with the end of the archive.
+/// The shell that `example:stubborn` comes with: a script, so that the kernel starts the program under the name that it acts by.
+const SHELL: &[u8] = b"#!/austere-sh\n";
+
+/// A tar in parts: headers and small files from memory, the program from where it lies.
 fn layer(exe: File, name: &str) -> std::io::Result<Vec<Part>> {
+    let program = format!("austere-{name}");
     let size = exe.metadata()?.len();
+    let mut parts = vec![
+        Part::Bytes(header(EntryType::Regular, &program, size)?.as_bytes().to_vec()),
+        Part::File { file: Arc::new(exe), offset: 0, size },
+    ];
+    let mut rest = padding(size);
+    if name == "stubborn" {
+        for folder in ["run/", "bin/"] {
+            rest.extend(header(EntryType::Directory, folder, 0)?.as_bytes());
+        }
+        let mut shell = header(EntryType::Link, "austere-sh", 0)?;
+        shell.set_link_name(&program)?;
+        shell.set_cksum();
+        rest.extend(shell.as_bytes());
+        rest.extend(header(EntryType::Regular, "bin/sh", SHELL.len() as u64)?.as_bytes());
+        rest.extend(SHELL);
+        rest.extend(padding(SHELL.len() as u64));
+    }
+    // Two empty blocks end an archive (tar(5)).
+    rest.extend([0; 2 * BLOCK]);
+    parts.push(Part::Bytes(rest));
+    Ok(parts)
+}
+
+/// What tar counts in, in bytes.
+const BLOCK: usize = 512;
+
+fn header(kind: EntryType, name: &str, size: u64) -> std::io::Result<tar::Header> {
     let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
     header.set_path(name)?;
     header.set_size(size);
     header.set_mode(0o755);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);
-    header.set_entry_type(tar::EntryType::Regular);
     header.set_cksum();
-    let padding = usize::try_from(size.next_multiple_of(512) - size).unwrap_or(0);
-    Ok(vec![
-        Part::Bytes(header.as_bytes().to_vec()),
-        Part::File { file: Arc::new(exe), offset: 0, size },
-        Part::Bytes(vec![0; padding + 1024]),
-    ])
+    Ok(header)
+}
+
+fn padding(size: u64) -> Vec<u8> {
+    let block = BLOCK as u64;
+    vec![0; usize::try_from(size.next_multiple_of(block) - size).unwrap_or(0)]
 }
 
 #[cfg(test)]
@@ -112,6 +144,14 @@ mod tests {
         assert_eq!(names, [std::path::PathBuf::from("austere-hello")]);
         assert_eq!(image.config.argv(), ["/austere-hello"]);
         assert_eq!(image.layers[0].size % 512, 0);
+    }
+
+    #[test]
+    fn the_stubborn_one_brings_what_it_wants() {
+        let (_, layers) = open("stubborn").unwrap();
+        let mut archive = tar::Archive::new(Parts::new(&layers[0]));
+        let names: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().into_owned()).collect();
+        assert_eq!(names, ["austere-stubborn", "run/", "bin/", "austere-sh", "bin/sh"].map(std::path::PathBuf::from));
     }
 
     #[test]

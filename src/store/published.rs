@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -139,13 +139,8 @@ impl Store {
             Err(errno) => return Err(io("create", "layers")(errno)),
         }
         let place = format!("{}/{key}", id.hex());
-        let renamed = renameat2(
-            &self.staging,
-            staging.name.as_str(),
-            &self.layers,
-            place.as_str(),
-            RenameFlags::RENAME_NOREPLACE,
-        );
+        // A folder that is there already has a tree in it, and rename(2) replaces no folder that is not empty.
+        let renamed = renameat(&self.staging, staging.name.as_str(), &self.layers, place.as_str());
         match renamed {
             Ok(()) => staging.published = true,
             // Another austere was faster; what it has is the same.

@@ -20,7 +20,7 @@ use crate::source::Opened;
 use crate::unpack::{self, Budget, Reading, Rights, Written};
 
 /// How long another austere that unpacks the same layer is waited for. Then both unpack it, and the first one wins.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A layer that was unpacked and checked, and has no place yet.
 pub(super) struct Staged {

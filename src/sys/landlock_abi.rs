@@ -13,7 +13,7 @@ const VERSION: libc::c_uint = 1;
 ///
 /// # Errors
 ///
-/// landlock_create_ruleset(2): ENOSYS where the kernel has none (before 5.13), EOPNOTSUPP where it is not among the active modules.
+/// `landlock_create_ruleset(2)`: ENOSYS where the kernel has none (before 5.13), EOPNOTSUPP where it is not among the active modules.
 pub fn landlock_abi() -> Result<i32, Errno> {
     let (attributes, size) = (ptr::null::<libc::c_void>(), 0_usize);
     // SAFETY: with the VERSION flag the kernel demands a null pointer and size 0, and reads nothing.

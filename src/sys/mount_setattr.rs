@@ -11,7 +11,7 @@ use nix::errno::Errno;
 ///
 /// # Errors
 ///
-/// mount_setattr(2), Linux 5.12: EINVAL when `mount` is not the root of a mount, EPERM without `CAP_SYS_ADMIN` or when a flag is locked.
+/// `mount_setattr(2)`, Linux 5.12: EINVAL when `mount` is not the root of a mount, EPERM without `CAP_SYS_ADMIN` or when a flag is locked.
 pub fn set(mount: BorrowedFd<'_>, attr_set: u64) -> Result<(), Errno> {
     let attr = libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let (path, flags, size) = (c"".as_ptr(), libc::AT_EMPTY_PATH, size_of_val(&attr));

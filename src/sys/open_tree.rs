@@ -12,7 +12,7 @@ use nix::errno::Errno;
 ///
 /// # Errors
 ///
-/// open_tree(2), Linux 5.2: EPERM without `CAP_SYS_ADMIN`, EINVAL for a mount that may not be cloned.
+/// `open_tree(2)`, Linux 5.2: EPERM without `CAP_SYS_ADMIN`, EINVAL for a mount that may not be cloned.
 pub fn clone_mount(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
     let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | at(libc::AT_EMPTY_PATH);
     if recursive {

@@ -1,7 +1,8 @@
 //! A layer's bytes, checked and inflated in one pass.
 //!
-//! A thread of its own reads the blob, hashes it, inflates it and hashes the result; the tar comes out of a bounded pipe, so
-//! that memory does not grow with the image. What was unpacked is believed only after [`Reading::finish`].
+//! A thread of its own reads the blob, hashes it and inflates it; the tar comes out of a bounded pipe, so that memory does not
+//! grow with the image, and is hashed by who takes it, which shares the work well between two processors. What was unpacked is
+//! believed only after [`Reading::finish`].
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,7 +12,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use super::zstd::Zstd;
 use super::{Budget, UnpackError};
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 use crate::image::{Compression, Layer};
 use crate::source::Opened;
 
@@ -25,11 +26,13 @@ pub(crate) struct Reading<'scope> {
     /// The uncompressed tar.
     pub(super) pipe: Pipe,
     stop: Arc<AtomicBool>,
+    diff_id: &'scope Digest,
     reader: ScopedJoinHandle<'scope, Result<(), UnpackError>>,
 }
 
-/// The reading end: buffered, and the buffers go back to the writing end.
+/// The reading end: buffered, and the buffers go back to the writing end. What is taken is hashed.
 pub(super) struct Pipe {
+    diff: Hasher,
     full: mpsc::Receiver<Vec<u8>>,
     empty: mpsc::Sender<Vec<u8>>,
     chunk: Vec<u8>,
@@ -48,13 +51,15 @@ impl<'scope> Reading<'scope> {
         let (empty, empty_out) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let diff_id = &opened.image.layers[index].diff_id;
+        let diff = Hasher::new(diff_id.algorithm());
         let reader = scope.spawn(move || {
             let layer = &opened.image.layers[index];
             let source = opened.layer(index).map_err(UnpackError::Read)?;
-            let mut sink = Sink { full: Some(full_in), empty: empty_out, stopped };
-            decode(source, layer, budget, &mut sink)
+            let sink = Sink { full: full_in, empty: empty_out, stopped };
+            decode(source, layer, budget, &sink)
         });
-        Reading { pipe: Pipe { full, empty, chunk: Vec::new(), at: 0 }, stop, reader }
+        Reading { pipe: Pipe { diff, full, empty, chunk: Vec::new(), at: 0 }, stop, diff_id, reader }
     }
 
     /// Joins the thread, and says whether `unpacked` can be believed: digests and sizes are as the image says.
@@ -63,16 +68,27 @@ impl<'scope> Reading<'scope> {
     ///
     /// What the reading thread found wrong, if anything, else the error in `unpacked`: an archive that makes no sense is
     /// most often one that was damaged.
-    pub(crate) fn finish<T>(self, unpacked: Result<T, UnpackError>) -> Result<T, UnpackError> {
-        if unpacked.as_ref().is_err_and(|error| !matches!(error, UnpackError::Format(_) | UnpackError::Entry { .. })) {
+    pub(crate) fn finish<T>(mut self, unpacked: Result<T, UnpackError>) -> Result<T, UnpackError> {
+        let damaged = |error: &UnpackError| matches!(error, UnpackError::Format(_) | UnpackError::Entry { .. });
+        let whole = unpacked.as_ref().err().is_none_or(damaged);
+        if whole {
+            // What comes after the archive's end belongs to the layer all the same.
+            while self.pipe.next() {}
+        } else {
             self.stop.store(true, Ordering::Relaxed);
         }
-        // Without a receiver the thread no longer waits; it goes on reading to the end for the digests.
-        drop(self.pipe);
+        let Pipe { diff, full, .. } = self.pipe;
+        // Without a receiver the thread no longer waits.
+        drop(full);
         match self.reader.join() {
-            Ok(read) => read.and(unpacked),
+            Ok(read) => read?,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+        let found = diff.finish();
+        if whole && found != *self.diff_id {
+            return Err(UnpackError::DiffId(found));
+        }
+        unpacked
     }
 }
 
@@ -80,6 +96,19 @@ impl Reading<'_> {
     /// Stops reading; what was read is of no use any more.
     pub(super) fn abandon(self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Pipe {
+    /// Takes the next chunk; false at the end of the stream.
+    fn next(&mut self) -> bool {
+        // At the end the other side is gone, and an empty chunk stays.
+        let next = self.full.recv().unwrap_or_default();
+        self.diff.update(&next);
+        // Nobody needs the buffer when the other side is gone.
+        let _ = self.empty.send(std::mem::replace(&mut self.chunk, next));
+        self.at = 0;
+        !self.chunk.is_empty()
     }
 }
 
@@ -94,10 +123,7 @@ impl Read for Pipe {
 impl BufRead for Pipe {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.chunk.len() {
-            // At the end of the stream the other side is gone, and an empty chunk stays.
-            let next = self.full.recv().unwrap_or_default();
-            let _ = self.empty.send(std::mem::replace(&mut self.chunk, next));
-            self.at = 0;
+            self.next();
         }
         Ok(&self.chunk[self.at..])
     }
@@ -107,9 +133,9 @@ impl BufRead for Pipe {
     }
 }
 
-/// The writing end; with nobody at the other end it swallows.
+/// The writing end.
 struct Sink {
-    full: Option<mpsc::SyncSender<Vec<u8>>>,
+    full: mpsc::SyncSender<Vec<u8>>,
     empty: mpsc::Receiver<Vec<u8>>,
     stopped: Arc<AtomicBool>,
 }
@@ -119,12 +145,6 @@ impl Sink {
         let mut buffer = self.empty.try_recv().unwrap_or_default();
         buffer.resize(CHUNK, 0);
         buffer
-    }
-
-    fn send(&mut self, chunk: Vec<u8>) {
-        if self.full.as_ref().is_some_and(|full| full.send(chunk).is_err()) {
-            self.full = None;
-        }
     }
 }
 
@@ -146,13 +166,12 @@ impl<R: Read> Read for Stored<'_, R> {
     }
 }
 
-fn decode(source: impl Read, layer: &Layer, budget: &Budget, sink: &mut Sink) -> Result<(), UnpackError> {
+fn decode(source: impl Read, layer: &Layer, budget: &Budget, sink: &Sink) -> Result<(), UnpackError> {
     let count = Cell::new(0);
     let hasher = layer.digest.as_ref().map(|digest| Hasher::new(digest.algorithm()));
     let mut stored = BufReader::with_capacity(CHUNK, Stored { inner: source, hasher, count: &count });
     let found = of_content(stored.fill_buf().map_err(read_error)?)?;
     agree(layer.compression, found)?;
-    let mut diff = Hasher::new(layer.diff_id.algorithm());
     let mut inflated = 0;
     {
         let mut inflate: Box<dyn Read> = match found {
@@ -173,8 +192,10 @@ fn decode(source: impl Read, layer: &Layer, budget: &Budget, sink: &mut Sink) ->
             inflated += got as u64;
             budget.bytes(got as u64)?;
             budget.ratio(count.get(), inflated)?;
-            diff.update(&chunk);
-            sink.send(chunk);
+            if sink.full.send(chunk).is_err() {
+                // Nobody is at the other end any more, so nobody asks for a result either.
+                return Ok(());
+            }
         }
     }
     // What a decoder left unread belongs to the blob all the same.
@@ -188,8 +209,7 @@ fn decode(source: impl Read, layer: &Layer, budget: &Budget, sink: &mut Sink) ->
             return Err(UnpackError::Digest { said: said.clone(), found });
         }
     }
-    let found = diff.finish();
-    if found == layer.diff_id { Ok(()) } else { Err(UnpackError::DiffId(found)) }
+    Ok(())
 }
 
 /// Reads until the buffer is full or the stream ends: the pipe is cheaper with full chunks.
@@ -241,7 +261,6 @@ fn read_error(error: io::Error) -> UnpackError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::unpack::Limits;
     use std::io::Write;
 
@@ -254,8 +273,8 @@ mod tests {
     fn run(blob: &[u8], layer: &Layer) -> Result<Vec<u8>, UnpackError> {
         let (full_in, full) = mpsc::sync_channel(1000);
         let (_empty, empty_out) = mpsc::channel();
-        let mut sink = Sink { full: Some(full_in), empty: empty_out, stopped: Arc::default() };
-        decode(blob, layer, &Budget::new(&Limits::default()), &mut sink)?;
+        let sink = Sink { full: full_in, empty: empty_out, stopped: Arc::default() };
+        decode(blob, layer, &Budget::new(&Limits::default()), &sink)?;
         drop(sink);
         Ok(full.iter().flatten().collect())
     }
@@ -283,11 +302,8 @@ mod tests {
         let blob = gzip(b"content");
         let good = layer(&blob, b"content", Compression::Gzip);
         assert!(run(&blob, &good).is_ok());
-        let other = Digest::sha256(b"other");
-        let wrong_digest = Layer { digest: Some(other.clone()), ..good.clone() };
+        let wrong_digest = Layer { digest: Some(Digest::sha256(b"other")), ..good.clone() };
         assert!(matches!(run(&blob, &wrong_digest), Err(UnpackError::Digest { .. })));
-        let wrong_content = Layer { diff_id: other, ..good.clone() };
-        assert!(matches!(run(&blob, &wrong_content), Err(UnpackError::DiffId(_))));
         let wrong_size = Layer { size: 1, ..good.clone() };
         assert!(matches!(run(&blob, &wrong_size), Err(UnpackError::Size { .. })));
         let wrong_type = Layer { compression: Compression::Zstd, ..good.clone() };

@@ -5,6 +5,7 @@
 //! store, or all layers merged, for people and other tools.
 
 mod added;
+mod attributes;
 mod content;
 mod decode;
 mod entries;

@@ -4,17 +4,14 @@
 //! first. The order is: content, owner (which clears set-id bits and capabilities), attributes (which need a mode that lets us
 //! write), mode, time.
 
-use std::ffi::CString;
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{
-    FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstatat, futimens, makedev, mkdirat, mknodat, utimensat,
-};
-use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, makedev, mkdirat, mknodat};
+use nix::unistd::{linkat, symlinkat};
 
 use super::added::Added;
 use super::entries::{Entries, Entry, Kind};
@@ -50,12 +47,12 @@ pub(crate) enum Rights {
 
 /// Writes entries into a tree.
 pub(super) struct Writer<'a> {
-    tree: Tree<'a>,
+    pub(super) tree: Tree<'a>,
     form: Form,
-    rights: Rights,
+    pub(super) rights: Rights,
     budget: &'a Budget,
     pub(super) facts: Facts,
-    record: Option<Record>,
+    pub(super) record: Option<Record>,
     /// What this layer brought, when whiteouts must spare it.
     added: Option<Added>,
 }
@@ -108,39 +105,31 @@ impl<'a> Writer<'a> {
         if let Some(added) = &mut self.added {
             added.insert(parent.inode, name);
         }
-        let parent = parent.fd.try_clone().map_err(|source| UnpackError::Write {
-            what: "open folder",
-            path: shown(dir),
-            source,
-        })?;
+        let parent = Rc::clone(&parent.fd);
         let parent = parent.as_fd();
         match (&entry.kind, target) {
             (Kind::Dir, _) => self.dir(entry, parent, name, &path),
             (Kind::File { size, segments }, _) => {
                 self.facts.bytes += size;
-                self.clear(parent, name, &path)?;
-                let fd = create(parent, name).map_err(refused("create", &path))?;
+                let fd = self.make("create", parent, name, &path, || create(parent, name))?;
                 super::content::write(&fd, tar, *size, segments.as_ref(), &path)?;
                 self.attributes(entry, fd.as_fd(), &path, SFlag::S_IFREG)
             }
             (Kind::Symlink(text), _) => {
-                self.clear(parent, name, &path)?;
-                symlinkat(&text[..], parent, name).map_err(refused("create link", &path))?;
+                self.make("create link", parent, name, &path, || symlinkat(&text[..], parent, name))?;
                 self.attributes_at(entry, parent, name, &path)
             }
             (Kind::Link(_), Some((target_dir, target_name, inode))) => {
                 if status(parent, name).is_some_and(|stat| stat.st_ino == inode) {
                     return Ok(());
                 }
-                self.clear(parent, name, &path)?;
-                linkat(&target_dir, &target_name[..], parent, name, AtFlags::empty())
-                    .map_err(refused("create hard link", &path))
+                let link = || linkat(&target_dir, &target_name[..], parent, name, AtFlags::empty());
+                self.make("create hard link", parent, name, &path, link)
             }
             (Kind::Link(_), None) => Ok(()),
             (Kind::Fifo, _) => {
-                self.clear(parent, name, &path)?;
-                mknodat(parent, name, SFlag::S_IFIFO, Mode::S_IRUSR | Mode::S_IWUSR, 0)
-                    .map_err(refused("create fifo", &path))?;
+                let fifo = || mknodat(parent, name, SFlag::S_IFIFO, Mode::S_IRUSR | Mode::S_IWUSR, 0);
+                self.make("create fifo", parent, name, &path, fifo)?;
                 self.attributes_at(entry, parent, name, &path)
             }
             (Kind::Device { block, major, minor }, _) => {
@@ -162,11 +151,16 @@ impl<'a> Writer<'a> {
     }
 
     fn dir(&mut self, entry: &Entry, parent: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), UnpackError> {
-        let before = status(parent, name);
-        let is_dir = before.as_ref().is_some_and(|stat| kind(stat) == SFlag::S_IFDIR);
-        if !is_dir {
-            self.clear(parent, name, path)?;
-            mkdirat(parent, name, Mode::S_IRWXU).map_err(refused("create folder", path))?;
+        let (mut is_dir, mut was_there) = (false, false);
+        match mkdirat(parent, name, Mode::S_IRWXU) {
+            Err(Errno::EEXIST) => {
+                was_there = true;
+                is_dir = status(parent, name).is_some_and(|stat| kind(&stat) == SFlag::S_IFDIR);
+                if !is_dir {
+                    self.make("create folder", parent, name, path, || mkdirat(parent, name, Mode::S_IRWXU))?;
+                }
+            }
+            made => made.map_err(refused("create folder", path))?,
         }
         let fd = open_own(parent, name).map_err(refused("open folder", path))?;
         if is_dir && self.form == Form::Merged {
@@ -175,7 +169,7 @@ impl<'a> Writer<'a> {
                 let _ = xattr::remove(fd.as_fd(), &name);
             }
         }
-        if before.is_some() && !is_dir && self.form == Form::Overlay {
+        if was_there && !is_dir && self.form == Form::Overlay {
             // What it replaces, a whiteout or a file, hid the lower layers here; so must the folder.
             make_opaque(fd.as_fd(), path)?;
         }
@@ -216,7 +210,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Where a hard link leads: the folder, the name and the inode there.
-    fn target(&mut self, entry: &Entry, target: &[u8]) -> Result<(OwnedFd, Vec<u8>, u64), UnpackError> {
+    fn target(&mut self, entry: &Entry, target: &[u8]) -> Result<(Rc<OwnedFd>, Vec<u8>, u64), UnpackError> {
         let why = |why: &str| UnpackError::Entry {
             path: shown(&entry.path),
             why: format!("it is a hard link to `{}`, which {why}", shown(target)),
@@ -266,6 +260,24 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Makes something with `call`, which refuses what exists; that is removed then.
+    fn make<T>(
+        &mut self,
+        what: &'static str,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+        call: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, UnpackError> {
+        match call() {
+            Err(Errno::EEXIST) => {
+                self.clear(parent, name, path)?;
+                call().map_err(refused(what, path))
+            }
+            made => made.map_err(refused(what, path)),
+        }
+    }
+
     /// Makes room for an entry that is no folder.
     fn clear(&mut self, parent: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), UnpackError> {
         match remove::any(parent, name) {
@@ -278,104 +290,6 @@ impl<'a> Writer<'a> {
             }
             Err(errno) => Err(refused("replace", path)(errno)),
         }
-    }
-
-    /// Owner, mode, attributes and time of an open file or folder.
-    fn attributes(&mut self, entry: &Entry, fd: BorrowedFd<'_>, path: &[u8], kind: SFlag) -> Result<(), UnpackError> {
-        let is_dir = kind == SFlag::S_IFDIR;
-        if !is_dir && entry.mode & 0o6000 != 0 {
-            self.facts.special(path, SpecialKind::SetId { mode: entry.mode });
-        }
-        if let Some(record) = &mut self.record {
-            record.add(path, kind.bits() | entry.mode, entry.uid, entry.gid)?;
-        }
-        if self.rights == Rights::All {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchown(fd, Some(uid), Some(gid)).map_err(refused("chown", path))?;
-        }
-        self.xattrs(entry, path, |name, value| xattr::set(fd, name, value))?;
-        if self.rights != Rights::Later {
-            let held = is_dir && self.rights == Rights::Modes && entry.mode & 0o700 != 0o700;
-            if held {
-                self.tree.hold(path, entry.mode);
-            } else if is_dir {
-                self.tree.release(path);
-            }
-            let mode = if held { entry.mode | 0o700 } else { entry.mode };
-            fchmod(fd, Mode::from_bits_truncate(mode)).map_err(refused("chmod", path))?;
-        }
-        futimens(fd, &TimeSpec::UTIME_OMIT, &time(entry)).map_err(refused("set the time of", path))
-    }
-
-    /// The same for what is not opened: links, pipes and devices.
-    fn attributes_at(
-        &mut self,
-        entry: &Entry,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        path: &[u8],
-    ) -> Result<(), UnpackError> {
-        let is_link = matches!(entry.kind, Kind::Symlink(_));
-        if self.rights == Rights::All {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
-                .map_err(refused("chown", path))?;
-        }
-        if !is_link {
-            if let Some(record) = &mut self.record {
-                let kind = status(parent, name).map_or(0, |stat| kind(&stat).bits());
-                record.add(path, kind | entry.mode, entry.uid, entry.gid)?;
-            }
-            if self.rights != Rights::Later {
-                super::record::chmod(parent, name, entry.mode).map_err(refused("chmod", path))?;
-            }
-        }
-        let file = CString::new(name).map_err(|_| refused("name", path)(Errno::EINVAL))?;
-        self.xattrs(entry, path, |name, value| xattr::set_at(parent, &file, name, value))?;
-        utimensat(parent, name, &TimeSpec::UTIME_OMIT, &time(entry), UtimensatFlags::NoFollowSymlink)
-            .map_err(refused("set the time of", path))
-    }
-
-    fn xattrs(
-        &mut self,
-        entry: &Entry,
-        path: &[u8],
-        set: impl Fn(&std::ffi::CStr, &[u8]) -> std::io::Result<()>,
-    ) -> Result<(), UnpackError> {
-        for (name, value) in &entry.xattrs {
-            if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") {
-                let message = "attributes that overlayfs would obey were left out: they could hide files";
-                self.facts.note("overlay-attributes", path, message);
-                continue;
-            }
-            let bad = |why: &str| UnpackError::Entry {
-                path: shown(path),
-                why: format!("its attribute `{}` {why}", shown(name)),
-            };
-            let c_name = CString::new(&name[..]).map_err(|_| bad("has a NUL in its name"))?;
-            let stored = match set(&c_name, value) {
-                Ok(()) => true,
-                Err(error) => {
-                    match error.raw_os_error() {
-                        Some(libc::EPERM | libc::EACCES | libc::ENOTSUP) => {
-                            self.facts.note(
-                                "attributes-not-stored",
-                                path,
-                                "attributes of files cannot all be stored here",
-                            );
-                        }
-                        Some(libc::ENOSPC) => return Err(bad("does not fit on this file system, or the disk is full")),
-                        _ => return Err(bad(&format!("cannot be set: {error}"))),
-                    }
-                    false
-                }
-            };
-            if name == b"security.capability" {
-                let hex = value.iter().map(|byte| format!("{byte:02x}")).collect();
-                self.facts.special(path, SpecialKind::FileCapability { hex, stored });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -415,14 +329,10 @@ fn create(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
 }
 
-fn status(parent: BorrowedFd<'_>, name: &[u8]) -> Option<FileStat> {
+pub(super) fn status(parent: BorrowedFd<'_>, name: &[u8]) -> Option<FileStat> {
     fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
 }
 
-fn kind(stat: &FileStat) -> SFlag {
+pub(super) fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
-}
-
-fn time(entry: &Entry) -> TimeSpec {
-    TimeSpec::new(entry.mtime.0, entry.mtime.1)
 }

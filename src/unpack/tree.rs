@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
@@ -38,7 +39,7 @@ pub(super) struct Parent {
     /// As the entries name it, and as it truly is.
     named: Vec<u8>,
     pub(super) path: Vec<u8>,
-    pub(super) fd: OwnedFd,
+    pub(super) fd: Rc<OwnedFd>,
     pub(super) inode: u64,
     mtime: TimeSpec,
 }
@@ -78,7 +79,7 @@ impl<'a> Tree<'a> {
             };
             let stat = fstat(&fd).map_err(refused("stat", &path))?;
             let mtime = TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec);
-            self.parent = Some(Parent { named: named.to_owned(), path, fd, inode: stat.st_ino, mtime });
+            self.parent = Some(Parent { named: named.to_owned(), path, fd: Rc::new(fd), inode: stat.st_ino, mtime });
         }
         self.parent.as_ref().ok_or_else(|| UnpackError::Format("no folder is open".into()))
     }
@@ -86,7 +87,8 @@ impl<'a> Tree<'a> {
     /// Closes the folder; what was written to it does not show in its time.
     pub(super) fn leave(&mut self) -> Result<(), UnpackError> {
         let Some(parent) = self.parent.take() else { return Ok(()) };
-        futimens(&parent.fd, &TimeSpec::UTIME_OMIT, &parent.mtime).map_err(refused("set the time of", &parent.path))
+        futimens(parent.fd.as_fd(), &TimeSpec::UTIME_OMIT, &parent.mtime)
+            .map_err(refused("set the time of", &parent.path))
     }
 
     /// Keeps a folder open to us until [`Tree::finish`] gives it its mode.
@@ -114,13 +116,9 @@ impl<'a> Tree<'a> {
     }
 
     /// Opens the folder that holds `path`, without making anything; the last part is not looked at.
-    pub(super) fn existing_parent(&self, dir: &[u8]) -> Result<OwnedFd, UnpackError> {
+    pub(super) fn existing_parent(&self, dir: &[u8]) -> Result<Rc<OwnedFd>, UnpackError> {
         if let Some(parent) = self.parent.as_ref().filter(|parent| parent.named == dir) {
-            return parent.fd.try_clone().map_err(|source| UnpackError::Write {
-                what: "open folder",
-                path: super::error::shown(dir),
-                source,
-            });
+            return Ok(Rc::clone(&parent.fd));
         }
         let open = |path: &[u8]| self.open_dir(path);
         open(dir)
@@ -131,6 +129,7 @@ impl<'a> Tree<'a> {
                 }
                 errno => Err(errno),
             })
+            .map(Rc::new)
             .map_err(refused("open folder", dir))
     }
 
@@ -140,7 +139,7 @@ impl<'a> Tree<'a> {
 
     /// Follows `named` from the root and gives the true path; makes missing folders.
     fn walk(&mut self, named: &[u8], make: bool) -> Result<Vec<u8>, UnpackError> {
-        let mut made = Vec::new();
+        let mut new = Vec::new();
         let whiteouts = self.whiteouts;
         let found = self.steps(named, |tree, path, blocked| {
             if let Some(stat) = blocked {
@@ -151,11 +150,11 @@ impl<'a> Tree<'a> {
             }
             if make {
                 make_dir(tree, path)?;
-                made.push((path.to_owned(), blocked.is_some()));
+                new.push((path.to_owned(), blocked.is_some()));
             }
             Ok(make)
         })?;
-        for (path, hides) in made {
+        for (path, hides) in new {
             if hides {
                 let fd = self.open_dir(&path).map_err(refused("open folder", &path))?;
                 super::place::make_opaque(fd.as_fd(), &path)?;

@@ -72,7 +72,8 @@ impl Caller {
         let (mut command, binary) = match self {
             Caller::Root(folder) => {
                 let mut command = common::austere(&folder.path().join("store"));
-                let environment: Vec<_> = command.get_envs().map(|(k, v)| (k.to_owned(), v.unwrap().to_owned())).collect();
+                let environment: Vec<_> =
+                    command.get_envs().map(|(k, v)| (k.to_owned(), v.unwrap().to_owned())).collect();
                 command = Command::new("/bin/sh");
                 command.env_clear().envs(environment);
                 (command, PathBuf::from(env!("CARGO_BIN_EXE_austere")))

@@ -2,6 +2,7 @@
 //! them in each form that austere reads.
 //!
 //! Use it as `#[path = "common/image.rs"] mod image;`.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
 use std::fs;

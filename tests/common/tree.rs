@@ -1,4 +1,5 @@
 //! Two trees of files, compared in everything that an image can say about them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
 use std::collections::BTreeMap;
