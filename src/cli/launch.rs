@@ -57,6 +57,7 @@ pub(super) fn spec(
     let hostname = "austere".to_owned();
     let mut argv = config.entrypoint.clone();
     argv.extend(if wishes.args.is_empty() { config.cmd.clone() } else { wishes.args.clone() });
+    anyhow::ensure!(!argv.is_empty(), "the image names no program: it has neither an entrypoint nor a command");
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
         ids,

@@ -1,6 +1,7 @@
 //! What `verify` and `run` do before the jail: find the image, settle the ids, unpack what is not unpacked yet.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -70,7 +71,9 @@ pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow:
     phases::begin(Phase::Open);
     let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
     launch::check_platform(&opened.image.platform)?;
-    prepare(opened, begun.elapsed(), args)
+    let session = prepare(opened, begun.elapsed(), args)?;
+    session.check_owner()?;
+    Ok(session)
 }
 
 /// Finds and unpacks an image to look at, whatever machine it is for.
@@ -148,6 +151,19 @@ impl Session {
             Files::Layers(unpacked) => unpacked.layers.iter().map(|layer| layer.path.clone()).collect(),
             Files::Folder(folder) => vec![folder.clone()],
         }
+    }
+
+    /// Says so when a folder is another user's: where one id is mapped, austere could not even add /etc/hosts to it.
+    fn check_owner(&self) -> anyhow::Result<()> {
+        let (Files::Folder(folder), ids::Mode::Single) = (&*self.files, self.ids) else { return Ok(()) };
+        // What is the caller's shows as root's there.
+        let owner = folder.metadata().with_context(|| format!("opening {}", folder.display()))?.uid();
+        anyhow::ensure!(
+            owner == 0,
+            "{} belongs to another user, and a normal user can run a folder of their own only\n  hint: run austere as root, or an archive of the image",
+            folder.display()
+        );
+        Ok(())
     }
 
     /// Bytes of all files of all layers.

@@ -109,7 +109,7 @@ impl Descriptor {
 /// When the bytes are no index, or name a digest that cannot be checked.
 pub fn index(bytes: &[u8]) -> Result<Vec<Descriptor>, ImageError> {
     let invalid = |why: String| ImageError::Invalid { document: "image index", why };
-    let raw = ImageIndex::from_reader(bytes).map_err(|error| invalid(error.to_string()))?;
+    let raw = serde_json::from_slice::<ImageIndex>(bytes).map_err(|error| invalid(error.to_string()))?;
     raw.manifests().iter().map(Descriptor::from_raw).collect::<Result<_, _>>().map_err(invalid)
 }
 
@@ -126,7 +126,7 @@ pub fn document(descriptor: &Descriptor, bytes: &[u8]) -> Result<Document, Image
     if !descriptor.is_manifest() {
         return Err(invalid(format!("{} has the unknown media type `{}`", descriptor.digest, descriptor.media_type)));
     }
-    let raw = ImageManifest::from_reader(bytes).map_err(|error| invalid(error.to_string()))?;
+    let raw = serde_json::from_slice::<ImageManifest>(bytes).map_err(|error| invalid(error.to_string()))?;
     let config = Descriptor::from_raw(raw.config()).map_err(invalid)?;
     let layers = raw.layers().iter().map(Descriptor::from_raw).collect::<Result<_, _>>().map_err(invalid)?;
     Ok(Document::Manifest { config, layers })

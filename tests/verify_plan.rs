@@ -1,0 +1,161 @@
+//! What an app has to do: plans that follow from the image and plans of the command line, each with an app that does it and one that
+//! does not.
+
+// A helper that fails fails the test.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "common/image.rs"]
+mod image;
+#[path = "common/callers.rs"]
+mod callers;
+
+use callers::{Caller, busybox, callers};
+use image::Image;
+use serde_json::{Value, json};
+
+/// An image that runs a shell script and exposes ports.
+fn image(text: &str, ports: &[&str]) -> Option<Image> {
+    let ports: Value = ports.iter().map(|port| ((*port).to_owned(), json!({}))).collect::<serde_json::Map<_, _>>().into();
+    let page = "#!/bin/sh\nprintf 'Status: 500 Internal Server Error\\r\\n\\r\\n'\n";
+    // httpd asks this program where a folder has no index.html.
+    let layer = busybox()?.dir("bad/cgi-bin", 0o755).file("bad/cgi-bin/index.cgi", 0o755, page);
+    let config = json!({ "Entrypoint": ["/bin/sh", "-c", text], "ExposedPorts": ports });
+    Some(Image::of(layer).config(config))
+}
+
+/// Whether the image passes, and if not, the code of the cause.
+fn verdict(caller: &Caller, text: &str, ports: &[&str], flags: &[&str]) -> Option<(Value, String)> {
+    let reference = caller.put("image", &image(text, ports)?);
+    let (verdict, code) = caller.judge(&[&[reference.as_str()], flags].concat());
+    let expected = match code {
+        0 => "pass",
+        1 => "fail",
+        code => panic!("exit code {code}: {verdict:#}"),
+    };
+    assert_eq!(verdict["verdict"], expected, "{verdict:#}");
+    let first = &verdict["findings"][0];
+    let cause = if first["role"] == "cause" { first["code"].as_str().unwrap() } else { "" };
+    assert_eq!(cause.is_empty(), code == 0, "{verdict:#}");
+    let cause = cause.to_owned();
+    Some((verdict, cause))
+}
+
+/// An app, its exposed ports, flags, and the code of the cause; nothing for an app that passes.
+type Case = (&'static str, &'static [&'static str], &'static [&'static str], &'static str);
+
+fn all_are(cases: &[Case]) {
+    for caller in callers() {
+        for (text, ports, flags, expected) in cases {
+            let Some((verdict, cause)) = verdict(&caller, text, ports, flags) else { return };
+            assert_eq!(cause, *expected, "`{text}` {ports:?} {flags:?}, {}: {verdict:#}", caller.mode());
+        }
+    }
+}
+
+/// A server that stays, and ends by its stop signal at once.
+const SERVER: &str = "httpd -p 8080 -h /www; trap 'exit 0' TERM; while :; do sleep 0.01; done";
+/// A server that ends when its visitor has gone.
+const ONE_ANSWER: &str = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello' >/dev/shm/answer; exec nc -l -p 8080 </dev/shm/answer >/dev/null";
+const SHORT: &[&str] = &["--timeout", "1"];
+
+#[test]
+fn an_exposed_port_has_to_accept() {
+    all_are(&[
+        (SERVER, &["8080/tcp"], &[], ""),
+        ("sleep 0.3; exec httpd -f -p 8080 -h /www", &["8080/tcp"], &[], ""),
+        ("exec sleep 30", &["8080/tcp"], SHORT, "not-ready"),
+        (SERVER, &["8080/tcp", "8081/tcp"], SHORT, "not-ready"),
+        ("exec httpd -f -p 127.0.0.1:8080 -h /www", &["8080/tcp"], SHORT, "listens-on-loopback-only"),
+        ("exec httpd -f -p 172.17.0.2:8080 -h /www", &["8080/tcp"], &[], ""),
+        ("exec httpd -f -p 80 -h /www", &["80/tcp"], &[], ""),
+    ]);
+}
+
+#[test]
+fn an_app_that_ends_has_not_served() {
+    all_are(&[
+        ("exit 0", &["8080/tcp"], &[], "exited-0-before-ready"),
+        ("exit 3", &["8080/tcp"], &[], "exit-before-ready"),
+        // It goes to the background, and its container with it.
+        ("(sleep 1; exec httpd -f -p 8080 -h /www) & exit 0", &["8080/tcp"], &[], "exited-0-before-ready"),
+        // The first visitor is also the last one.
+        (ONE_ANSWER, &[], &["--http", "8080"], "died-after-probes"),
+        (SERVER, &[], &["--http", "8080"], ""),
+    ]);
+}
+
+#[test]
+fn without_a_port_it_stays_up_or_ends_well() {
+    all_are(&[
+        ("exec sleep 30", &[], &[], ""),
+        ("exit 0", &[], &[], ""),
+        ("sleep 0.2; exit 1", &[], &[], "did-not-stay-up"),
+        ("exec sleep 30", &[], &["--up", "0.2"], ""),
+        ("exit 0", &[], &["--up", "0.2"], "did-not-stay-up"),
+        ("exit 0", &["53/udp"], &[], ""),
+    ]);
+}
+
+#[test]
+fn an_exit_code_is_exact() {
+    all_are(&[
+        ("exit 0", &[], &["--exit", "0"], ""),
+        ("exit 3", &[], &["--exit", "3"], ""),
+        ("exit 1", &[], &["--exit", "0"], "wrong-exit-code"),
+        ("exec sleep 30", &[], &["--exit", "0", "--timeout", "1"], "did-not-exit"),
+    ]);
+}
+
+#[test]
+fn flags_ask_for_what_they_say() {
+    all_are(&[
+        (SERVER, &[], &["--http", "8080"], ""),
+        (SERVER, &[], &["--http", "8080/index.html=200"], ""),
+        (SERVER, &[], &["--http", "8080/none=404"], ""),
+        (SERVER, &[], &["--http", "8080/none", "--timeout", "1"], "wrong-status"),
+        (SERVER, &[], &["--http", "8080", "--tcp", "8080", "--up", "0.2"], ""),
+        (SERVER, &["9999/tcp"], &["--http", "8080"], ""),
+    ]);
+}
+
+#[test]
+fn an_error_of_the_server_s_is_a_warning_where_nobody_asked_for_a_status() {
+    let text = "exec httpd -f -p 8080 -h /bad";
+    for caller in callers() {
+        let Some((warned, _)) = verdict(&caller, text, &["8080/tcp"], &[]) else { return };
+        let codes: Vec<_> = warned["findings"].as_array().unwrap().iter().map(|finding| &finding["code"]).collect();
+        assert!(codes.contains(&&json!("http-5xx")), "{warned:#}");
+        let (_, cause) = verdict(&caller, text, &[], &["--http", "8080", "--timeout", "1"]).unwrap();
+        assert_eq!(cause, "wrong-status");
+        let (plain, _) = verdict(&caller, SERVER, &["8080/tcp"], &[]).unwrap();
+        assert!(!plain["findings"].to_string().contains("http-5xx"), "{plain:#}");
+    }
+}
+
+#[test]
+fn an_app_that_does_not_hear_its_stop_signal_is_named() {
+    let deaf = "exec httpd -f -p 8080 -h /www";
+    for caller in callers() {
+        let Some((deaf, _)) = verdict(&caller, deaf, &["8080/tcp"], &[]) else { return };
+        assert!(deaf["findings"].to_string().contains("stop-signal-unheard"), "{deaf:#}");
+        let (hears, _) = verdict(&caller, SERVER, &["8080/tcp"], &[]).unwrap();
+        assert!(!hears["findings"].to_string().contains("stop-signal-unheard"), "{hears:#}");
+        assert_eq!(hears["app"]["exit_code"], 0);
+    }
+}
+
+#[test]
+fn stubborn_wants_what_it_does_not_get() {
+    for caller in callers() {
+        let (verdict, code) = caller.judge(&["example:stubborn"]);
+        assert_eq!((code, verdict["baseline"].as_str()), (1, Some(if caller.is_root() { "fails" } else { "not_tried" })));
+        assert!(verdict["app"]["stderr_tail"].as_str().unwrap().contains("cannot write /run/stubborn.pid"), "{verdict:#}");
+        // With a folder for its pid file it gets as far as the shell that it wants.
+        let (verdict, code) = caller.judge(&["example:stubborn", "--tmpfs", "/run:mode=1777"]);
+        assert_eq!(code, 1);
+        assert!(verdict["app"]["stderr_tail"].as_str().unwrap().contains("cannot run /bin/sh"), "{verdict:#}");
+        let relaxation = verdict["relaxations"][0].as_str().unwrap();
+        assert!(relaxation.starts_with("--tmpfs /run:") && relaxation.contains("mode=1777"), "{relaxation}");
+    }
+}
