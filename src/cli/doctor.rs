@@ -12,7 +12,7 @@ use crate::store;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where unpacked layers would lie, instead of in AUSTERE_STORE or the user's data folder
+    /// Where unpacked layers would lie, instead of in `$AUSTERE_STORE` or the user's data folder
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// How to print

@@ -58,7 +58,7 @@ pub(super) struct ImageArgs {
     /// The platform to choose from an index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]
     pub(super) platform: Option<Platform>,
-    /// Where unpacked layers are kept, instead of in AUSTERE_STORE or the user's data folder
+    /// Where unpacked layers are kept, instead of in `$AUSTERE_STORE` or the user's data folder
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     pub(super) store: Option<PathBuf>,
     #[command(flatten)]

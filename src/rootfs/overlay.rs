@@ -12,6 +12,9 @@ use super::{HELD, Plan, attach, fsmount, open_path};
 use crate::ids;
 use crate::refusal::Refusal;
 
+/// What mount(2) takes of options, in bytes: one page, and silently no more. It is room for some two hundred layers; engines stop at 127.
+const OPTIONS: usize = 4096;
+
 /// Mounts the layers below an empty upper layer and opens the root of the result.
 ///
 /// Layers are named by descriptor, so their paths are never too long for mount(2)'s one page and none shows up inside the jail. `userxattr`
@@ -38,9 +41,13 @@ pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<OwnedFd, Refusa
         let _ = write!(options, "/proc/self/fd/{}:", layer.as_raw_fd());
     }
     let _ = write!(options, "/proc/self/fd/{}", base.as_raw_fd());
+    let what = format!("overlay of {} layers", layers.len());
+    if options.len() >= OPTIONS {
+        return Err(Refusal::image("mount", what, Errno::E2BIG));
+    }
     let target = format!("/proc/self/fd/{}", root.as_raw_fd());
     mount_old(Some("overlay"), target.as_str(), Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .map_err(|errno| Refusal::host("mount", format!("overlay of {} layers", plan.layers.len()), errno))?;
+        .map_err(|errno| Refusal::host("mount", what, errno))?;
     open(desk.as_fd(), "root")
 }
 
