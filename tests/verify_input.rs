@@ -3,11 +3,11 @@
 // A helper that fails fails the test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/callers.rs"]
+mod callers;
 mod common;
 #[path = "common/image.rs"]
 mod image;
-#[path = "common/callers.rs"]
-mod callers;
 
 use std::fs;
 use std::path::Path;
@@ -127,7 +127,11 @@ fn documents_that_do_not_lead_to_an_image() {
         edit(&Path::new(&reference).join("index.json"), |text| text.replace("image.manifest.v1", "image.riddle.v1"));
         refused(&caller, &reference, &["image.riddle.v1+json"]);
         edit(&Path::new(&reference).join("index.json"), |_| "{".to_owned());
-        refused(&caller, &reference, &[&reference, "image index is not valid: EOF while parsing an object at line 1 column 1"]);
+        refused(
+            &caller,
+            &reference,
+            &[&reference, "image index is not valid: EOF while parsing an object at line 1 column 1"],
+        );
     }
 }
 
@@ -170,7 +174,8 @@ fn a_full_disk_is_named_and_does_the_store_no_harm() {
         return common::skip("a full disk: only root can mount a small one");
     }
     let Some(small) = right() else { return };
-    let large = Image::of(Layer::new().file("large", 0o644, vec![7; 12 << 20])).config(json!({ "Entrypoint": ["/large"] }));
+    let large =
+        Image::of(Layer::new().file("large", 0o644, vec![7; 12 << 20])).config(json!({ "Entrypoint": ["/large"] }));
     for caller in callers() {
         let (small, large) = (caller.put("small", &small), caller.put("large", &large));
         let (disk, mode) = (caller.dir().join("disk"), if caller.is_root() { "700" } else { "777" });
@@ -178,7 +183,9 @@ fn a_full_disk_is_named_and_does_the_store_no_harm() {
         // The mount goes with the mount namespace, and that with its last process.
         let as_caller = match &caller {
             Caller::Root(_) => env!("CARGO_BIN_EXE_austere").to_owned(),
-            Caller::User(user) => format!("setpriv --reuid=2001 --regid=2001 --clear-groups {}", user.binary().display()),
+            Caller::User(user) => {
+                format!("setpriv --reuid=2001 --regid=2001 --clear-groups {}", user.binary().display())
+            }
         };
         let script = format!(
             "mount -t tmpfs -o size=8m,mode={mode} none $0 || exit 99; export AUSTERE_STORE=$0; {as_caller} verify {large} --exit 0; \

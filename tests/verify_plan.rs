@@ -4,11 +4,11 @@
 // A helper that fails fails the test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/callers.rs"]
+mod callers;
 mod common;
 #[path = "common/image.rs"]
 mod image;
-#[path = "common/callers.rs"]
-mod callers;
 
 use callers::{Caller, busybox, callers};
 use image::Image;
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 /// An image that runs a shell script and exposes ports.
 fn image(text: &str, ports: &[&str]) -> Option<Image> {
-    let ports: Value = ports.iter().map(|port| ((*port).to_owned(), json!({}))).collect::<serde_json::Map<_, _>>().into();
+    let ports: Value =
+        ports.iter().map(|port| ((*port).to_owned(), json!({}))).collect::<serde_json::Map<_, _>>().into();
     let page = "#!/bin/sh\nprintf 'Status: 500 Internal Server Error\\r\\n\\r\\n'\n";
     // httpd asks this program where a folder has no index.html.
     let layer = busybox()?.dir("bad/cgi-bin", 0o755).file("bad/cgi-bin/index.cgi", 0o755, page);
@@ -56,7 +57,8 @@ fn all_are(cases: &[Case]) {
 /// A server that stays, and ends by its stop signal at once.
 const SERVER: &str = "httpd -p 8080 -h /www; trap 'exit 0' TERM; while :; do sleep 0.01; done";
 /// A server that ends when its visitor has gone.
-const ONE_ANSWER: &str = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello' >/dev/shm/answer; exec nc -l -p 8080 </dev/shm/answer >/dev/null";
+const ONE_ANSWER: &str =
+    "printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello' >/dev/shm/answer; exec nc -l -p 8080 </dev/shm/answer >/dev/null";
 const SHORT: &[&str] = &["--timeout", "1"];
 
 #[test]
@@ -149,8 +151,14 @@ fn an_app_that_does_not_hear_its_stop_signal_is_named() {
 fn stubborn_wants_what_it_does_not_get() {
     for caller in callers() {
         let (verdict, code) = caller.judge(&["example:stubborn"]);
-        assert_eq!((code, verdict["baseline"].as_str()), (1, Some(if caller.is_root() { "fails" } else { "not_tried" })));
-        assert!(verdict["app"]["stderr_tail"].as_str().unwrap().contains("cannot write /run/stubborn.pid"), "{verdict:#}");
+        assert_eq!(
+            (code, verdict["baseline"].as_str()),
+            (1, Some(if caller.is_root() { "fails" } else { "not_tried" }))
+        );
+        assert!(
+            verdict["app"]["stderr_tail"].as_str().unwrap().contains("cannot write /run/stubborn.pid"),
+            "{verdict:#}"
+        );
         // With a folder for its pid file it gets as far as the shell that it wants.
         let (verdict, code) = caller.judge(&["example:stubborn", "--tmpfs", "/run:mode=1777"]);
         assert_eq!(code, 1);

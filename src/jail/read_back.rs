@@ -59,10 +59,8 @@ impl Before {
         measures.push(environment(&app, &spec.env));
         measures.push(limits::read_back(&app, &self.limits));
         measures.push(pumps.read_back(&app, spec.ids, &spec.identity));
-        let room = match spec.applies("network") {
-            true => app.open_namespace("net").map(Room::new),
-            false => Ok(Room::host()),
-        };
+        let own_network = spec.applies("network");
+        let room = if own_network { app.open_namespace("net").map(Room::new) } else { Ok(Room::host()) };
         (measures, room)
     }
 
