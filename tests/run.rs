@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 
 /// Waits for the end of a child, and kills it after a minute.
 fn finish(mut child: Child) -> Output {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
             child.kill().unwrap();
@@ -212,6 +212,34 @@ fn variables_folders_and_arguments_are_the_caller_s_to_give() {
         let output = run(&["--tmpfs", "/www"], "echo x >/www/f && echo wrote");
         assert!(stderr(&output).contains("Permission denied"), "{}", said(&output));
         assert_eq!(stdout(&run(&["--tmpfs", "/www:mode=1777"], "echo x >/www/f && echo wrote")), "wrote\n");
+    }
+}
+
+/// A folder is used as it is. With one id austere has to own it, to add the files that engines add.
+#[test]
+fn a_folder_runs_for_its_owner() {
+    let Ok(program) = fs::read("/bin/busybox") else { return common::skip("busybox: no /bin/busybox") };
+    for caller in callers() {
+        let folder = caller.dir().join("folder");
+        fs::create_dir_all(folder.join("bin")).unwrap();
+        fs::write(folder.join("bin/busybox"), &program).unwrap();
+        fs::set_permissions(folder.join("bin/busybox"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let reference = format!("rootfs:{}", folder.display());
+        let run = || caller.run(&[&reference, "--", "/bin/busybox", "id", "-u"]);
+        if !caller.is_root() && common::root() {
+            let output = run();
+            assert_eq!(output.status.code(), Some(125), "{}", said(&output));
+            assert!(
+                stderr(&output).contains("belongs to another user") && stderr(&output).contains("hint: "),
+                "{}",
+                said(&output)
+            );
+            common::Ordinary::own(&folder);
+            common::Ordinary::own(&folder.join("bin"));
+        }
+        let output = run();
+        assert_eq!((stdout(&output).as_str(), output.status.code()), ("65532\n", Some(0)), "{}", said(&output));
+        assert!(!folder.join("etc").exists() && !folder.join("proc").exists(), "austere wrote to the folder");
     }
 }
 
