@@ -151,18 +151,15 @@ fn an_app_that_does_not_hear_its_stop_signal_is_named() {
 fn stubborn_wants_what_it_does_not_get() {
     for caller in callers() {
         let (verdict, code) = caller.judge(&["example:stubborn"]);
-        assert_eq!(
-            (code, verdict["baseline"].as_str()),
-            (1, Some(if caller.is_root() { "fails" } else { "not_tried" }))
-        );
+        assert_eq!((code, verdict["baseline"].as_str()), (1, Some("works")));
         assert!(
             verdict["app"]["stderr_tail"].as_str().unwrap().contains("cannot write /run/stubborn.pid"),
             "{verdict:#}"
         );
-        // With a folder for its pid file it gets as far as the shell that it wants.
+        // With a folder for its pid file it works: its shell is there, and docker leaves low ports to everybody.
         let (verdict, code) = caller.judge(&["example:stubborn", "--tmpfs", "/run:mode=1777"]);
-        assert_eq!(code, 1);
-        assert!(verdict["app"]["stderr_tail"].as_str().unwrap().contains("cannot run /bin/sh"), "{verdict:#}");
+        assert_eq!(code, 0, "{verdict:#}");
+        assert!(verdict["app"]["stdout_tail"].as_str().unwrap().contains("there is a shell"), "{verdict:#}");
         let relaxation = verdict["relaxations"][0].as_str().unwrap();
         assert!(relaxation.starts_with("--tmpfs /run:") && relaxation.contains("mode=1777"), "{relaxation}");
     }
