@@ -3,8 +3,8 @@
 //! The app in the image is this very program, which is static: it plays servers that are hard to get rid of. It has to be PID 1's first
 //! thread, which the ordinary harness does not let a test be, so this one has a `main` of its own: `cargo test --test crash [PART OF A NAME]`.
 
-// A helper that fails fails the test.
-#![allow(clippy::unwrap_used)]
+// A helper that fails fails the test, and a harness prints.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 #[path = "common/crash.rs"]

@@ -44,14 +44,16 @@ pub fn play(role: &str) {
 fn start(role: &str) {
     // Linux lets a program name itself, in whatever root it is.
     let mut command = Command::new("/proc/self/exe");
-    command.env(ROLE, role).stdin(Stdio::null()).spawn().unwrap();
+    let child = command.env(ROLE, role).stdin(Stdio::null()).spawn().unwrap();
+    // Nobody waits for it: that is what makes it hard to get rid of.
+    drop(child);
 }
 
 /// Heeds no signal that can be blocked.
 fn linger() {
     SigSet::all().thread_block().unwrap();
     loop {
-        sleep(Duration::from_secs(60));
+        sleep(Duration::from_mins(1));
     }
 }
 
