@@ -17,7 +17,6 @@ use super::session::{self, ImageArgs};
 use crate::jail::subject::{End, Subject};
 use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
-use crate::profile::preset::Preset;
 use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
@@ -78,7 +77,7 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         args: args.arguments.clone(),
         without: Vec::new(),
     };
-    let spec = launch::spec(&session, &Preset::docker()?, &wishes, Hardness::Hardened, Stdio::Passed)?;
+    let spec = launch::spec(&session, &args.files.preset, &wishes, Hardness::Hardened, Stdio::Passed)?;
     // Taken before there is any thread, so that every thread leaves them to this descriptor.
     let signals = signals()?;
     let mut jail = match jail::start(&spec) {

@@ -20,6 +20,7 @@ use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::platform::Platform;
 use crate::profile::account::{Account, AccountError, User};
+use crate::profile::preset::Preset;
 use crate::reference::Reference;
 use crate::source::{self, Opened};
 use crate::store::{self, Accounts, Store, Unpacked};
@@ -55,6 +56,9 @@ pub(super) struct ImageArgs {
     /// The user the app runs as; its group is passwd's, else 0
     #[arg(long, value_name = "USER[:GROUP]", default_value = "65532", help_heading = "Jail")]
     pub(super) user: User,
+    /// The engine to be like: docker, docker@26.1 or docker@20.10
+    #[arg(long, value_name = "ENGINE[@VERSION]", default_value = "docker", help_heading = "Jail")]
+    pub(super) preset: Preset,
     /// The platform to choose from an index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]
     pub(super) platform: Option<Platform>,

@@ -43,6 +43,9 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 pub(super) struct Args {
     /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
     pub image: Reference,
+    /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
+    #[arg(last = true, value_name = "ARGS")]
+    pub arguments: Vec<String>,
 
     /// Must answer HTTP there (status 200-399 by default) [repeatable]
     #[arg(long, value_name = "PORT[/PATH][=STATUS]", value_parser = Probe::http, help_heading = "Smoke plan")]
@@ -117,17 +120,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let session = session::prepare_to_run(&args.image, &args.files)?;
     let config = &session.opened.image.config;
     let plan = args.plan(config)?;
-    let preset = Preset::docker()?;
+    let preset = &args.files.preset;
     let wishes = launch::Wishes {
         env: flags::variables(&args.env)?,
         tmpfs: args.tmpfs.clone(),
-        args: Vec::new(),
+        args: args.arguments.clone(),
         without: args.without_measure.clone(),
     };
 
     let launched = Instant::now();
     let mut measures = session.measures();
-    let outcome = match start(&session, &preset, &wishes, Hardness::Hardened)? {
+    let outcome = match start(&session, preset, &wishes, Hardness::Hardened)? {
         Ok(mut jail) => {
             measures.extend(jail.measures);
             phases::begin(Phase::Probe);
@@ -138,7 +141,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let jail_took =
         launched.elapsed().saturating_sub(outcome.took + outcome.stop.map_or(Duration::ZERO, |stop| stop.took));
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails => baseline(&session, &preset, &wishes, &plan)?,
+        Answer::Fails => baseline(&session, preset, &wishes, &plan)?,
         Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
     phases::begin(Phase::Done);

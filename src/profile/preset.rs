@@ -1,6 +1,7 @@
 //! A preset: what an engine gives every container, as data.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use serde::Deserialize;
 
@@ -26,16 +27,36 @@ pub struct Preset {
     pub shm_size: u64,
 }
 
-const DOCKER: &str = include_str!("../../profiles/docker-26.1.json");
+/// The presets there are, newest first of each engine: a name without a version means the first that has it.
+const SHIPPED: [&str; 2] =
+    [include_str!("../../profiles/docker-26.1.json"), include_str!("../../profiles/docker-20.10.json")];
+
+/// A name that no preset has.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no preset `{0}`; there are {1}")]
+pub struct UnknownPreset(String, String);
 
 impl Preset {
-    /// Docker, the newest version there is a file for.
-    ///
-    /// # Errors
-    ///
-    /// The file that was built in is not a preset; a test keeps it one.
-    pub fn docker() -> Result<Self, serde_json::Error> {
-        serde_json::from_str(DOCKER)
+    /// The presets that are built in, in their order.
+    fn shipped() -> impl Iterator<Item = Preset> {
+        // A test keeps every file a preset.
+        SHIPPED.iter().filter_map(|text| serde_json::from_str(text).ok())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = UnknownPreset;
+
+    /// `docker` for the newest version, `docker@20.10` for one.
+    fn from_str(text: &str) -> Result<Self, UnknownPreset> {
+        let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
+        let is_meant =
+            |preset: &Preset| preset.name == name && version.is_none_or(|version| version == preset.engine_version);
+        Preset::shipped().find(is_meant).ok_or_else(|| {
+            let names: Vec<String> =
+                Preset::shipped().map(|preset| format!("{}@{}", preset.name, preset.engine_version)).collect();
+            UnknownPreset(text.to_owned(), names.join(", "))
+        })
     }
 }
 
@@ -44,9 +65,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_preset_that_is_built_in_is_one() {
-        let docker = Preset::docker().unwrap();
-        assert_eq!(docker.capabilities.len(), 14);
-        assert!(docker.masked_paths.iter().chain(&docker.readonly_paths).all(|path| path.starts_with('/')));
+    fn every_file_that_is_built_in_is_a_preset() {
+        assert_eq!(Preset::shipped().count(), SHIPPED.len());
+        for preset in Preset::shipped() {
+            assert_eq!(preset.capabilities.len(), 14);
+            assert!(preset.masked_paths.iter().chain(&preset.readonly_paths).all(|path| path.starts_with('/')));
+            assert!(crate::profile::seccomp::shipped(&preset.seccomp).is_some());
+        }
+    }
+
+    #[test]
+    fn a_name_without_a_version_is_the_newest() {
+        let version = |text: &str| text.parse::<Preset>().map(|preset| preset.engine_version).ok();
+        assert_eq!(version("docker").as_deref(), Some("26.1"));
+        assert_eq!(version("docker@20.10").as_deref(), Some("20.10"));
+        for text in ["", "docker@", "docker@1", "podman", "@26.1"] {
+            assert_eq!(version(text), None, "{text}");
+        }
     }
 }
