@@ -9,7 +9,7 @@ use nix::errno::Errno;
 pub struct Refusal {
     /// Whose business it is.
     pub side: Side,
-    /// The system call.
+    /// The system call, or in words what several were for.
     pub call: String,
     /// What it was about: a path, an id, a value.
     pub on: String,
@@ -77,7 +77,14 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({}): {} ({:?})", self.call, self.on, self.errno.desc(), self.errno)
+        let (call, on) = (&self.call, &self.on);
+        // A step of several calls is told in words.
+        if call.contains(' ') {
+            write!(f, "{call} {on}")?
+        } else {
+            write!(f, "{call}({on})")?
+        }
+        write!(f, ": {} ({:?})", self.errno.desc(), self.errno)
     }
 }
 

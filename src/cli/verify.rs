@@ -201,7 +201,10 @@ fn start(
         Ok(jail) => Ok(Ok(jail)),
         Err(StartError::Refused(refusal)) if refusal.side == Side::App => Ok(Err(refusal)),
         Err(StartError::Refused(refusal)) if refusal.side == Side::Image => Err(refusal.into()),
-        Err(error) => Err(CannotEnforce(format!("this host does not let austere build the jail: {error}")).into()),
+        Err(error) => {
+            let hint = "`austere doctor` tries each step and names a remedy";
+            Err(CannotEnforce(format!("this host does not let austere build the jail: {error}\n  hint: {hint}")).into())
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a> Recipe<'a> {
         }
         let program = spec.argv.first().map_or("", String::as_str);
         if program.is_empty() {
-            return Err(Refusal::image("find the program", "the empty name", Errno::ENOENT));
+            return Err(Refusal::image("cannot find the program", "the empty name", Errno::ENOENT));
         }
         let path = env.iter().rev().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
         let candidates = if program.contains('/') {
@@ -234,5 +234,5 @@ impl<'a> Recipe<'a> {
 
 /// Nothing to execute: no jail made this happen.
 fn not_found(name: &str) -> Refusal {
-    Refusal::image("find the program", name, Errno::ENOENT)
+    Refusal::image("cannot find the program", name, Errno::ENOENT)
 }
