@@ -149,7 +149,7 @@ impl Place {
     pub fn holds_each_layer_once(&self) {
         let names =
             |path: &Path| -> Vec<PathBuf> { fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect() };
-        assert_eq!(names(&self.store().join("staging")), [PathBuf::new(); 0]);
+        assert_eq!(names(&self.store().join("staging")), Vec::<PathBuf>::new());
         let layers = names(&self.store().join("layers"));
         assert_eq!(layers.len(), LAYERS);
         for layer in layers {
@@ -207,7 +207,7 @@ impl Run<'_> {
 
     /// Waits for a phase to begin.
     pub fn wait_for(&mut self, phase: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match self.next(deadline) {
                 Some(begun) if begun == phase => return,
@@ -226,7 +226,7 @@ impl Run<'_> {
     pub fn durations(mut self) -> Vec<(&'static str, Duration)> {
         let mut began: BTreeMap<&str, Instant> = BTreeMap::new();
         while self.phase != "done" {
-            self.next(Instant::now() + Duration::from_secs(60)).unwrap();
+            self.next(Instant::now() + Duration::from_mins(1)).unwrap();
             began.insert(self.phase, self.begun);
         }
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
