@@ -79,8 +79,7 @@ impl Process {
     ///
     /// The process is gone, or the caller may not look.
     pub fn environment(&self) -> io::Result<Vec<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        File::open(self.folder.join("environ"))?.read_to_end(&mut bytes)?;
+        let bytes = self.read("environ")?;
         let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
         Ok(if bytes.is_empty() { Vec::new() } else { bytes.split(|b| *b == 0).map(<[u8]>::to_vec).collect() })
     }
@@ -119,7 +118,7 @@ impl Process {
     /// The process is gone.
     pub fn hard_limits(&self) -> io::Result<BTreeMap<String, Option<u64>>> {
         // Its columns have a fixed width: 25, then 20 for the soft and 20 for the hard limit (fs/proc/base.c).
-        let text = fs::read_to_string(self.folder.join("limits"))?;
+        let text = self.text("limits")?;
         let row = |line: &str| {
             let hard = line.get(47..67)?.trim();
             Some((line.get(..25)?.trim().to_owned(), hard.parse().ok()))
@@ -149,12 +148,23 @@ impl Process {
     ///
     /// The process is gone.
     pub fn id_map(&self, file: &str) -> io::Result<Vec<(u32, u32, u32)>> {
-        let text = fs::read_to_string(self.folder.join(file))?;
+        let text = self.text(file)?;
         let row = |line: &str| {
             let mut numbers = line.split_whitespace().map(str::parse::<u32>);
             Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?))
         };
         Ok(text.lines().filter_map(row).collect())
+    }
+
+    /// These files have no size that would tell how much there is to read; most fit into one read(2) of this much.
+    fn read(&self, file: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(4096);
+        File::open(self.folder.join(file))?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn text(&self, file: &str) -> io::Result<String> {
+        String::from_utf8(self.read(file)?).map_err(io::Error::other)
     }
 }
 

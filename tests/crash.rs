@@ -13,6 +13,7 @@ mod crash;
 mod image;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     let work = || {
         while let Some((name, test)) = { queue.lock().unwrap().next() } {
             let passed = thread::spawn(test).join().is_ok();
-            println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+            say(&format!("test {name} ... {}", if passed { "ok" } else { "FAILED" }));
             if !passed {
                 failed.lock().unwrap().push(name);
             }
@@ -60,6 +61,10 @@ fn main() -> ExitCode {
     // Two at a time: more would only be slower, and their moments less exact.
     thread::scope(|scope| [scope.spawn(work), scope.spawn(work)].map(|worker| worker.join().unwrap()));
     if failed.into_inner().unwrap().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn say(text: &str) {
+    std::io::stdout().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 fn seed() -> u64 {
@@ -135,12 +140,12 @@ fn kill_at_all_moments(place: &Place, who: &str) {
         place.works();
     }
     let total: Duration = lasts.values().sum();
-    println!(
+    say(&format!(
         "killed {who} {} times over {total:.0?}, seed {}: {hits:?}; all gone after {slowest:.1?} at most ({:.0?})",
         share(),
         seed(),
         begun.elapsed()
-    );
+    ));
     for phase in PHASES.iter().filter(|phase| !matches!(**phase, "open" | "done")) {
         assert!(hits.get(phase).is_some_and(|hits| *hits >= LEAST), "{phase} was hit too rarely: {hits:?}, {lasts:?}");
     }

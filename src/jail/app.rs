@@ -104,6 +104,9 @@ impl App {
             None => return Ok(None),
         };
         self.end = Some(end);
+        if let Some(guard) = &mut self.guard {
+            guard.release();
+        }
         // PID 1 is gone, and the kernel has ended everything else in its namespace: the pipes run dry.
         self.pumps.finish();
         Ok(self.end)

@@ -35,6 +35,11 @@ impl Guard {
         }
     }
 
+    /// Lets it go, once the app has ended; it is waited for when this is dropped.
+    pub(super) fn release(&mut self) {
+        self.line = None;
+    }
+
     /// Whether it is there; it ends before its time only when it could not do its part.
     pub(super) fn check(&self) -> io::Result<()> {
         match waitid(Id::Pid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)? {
@@ -60,7 +65,7 @@ fn keep_watch(watch: &PipeReader, app: &OwnedFd) -> ! {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        drop(self.line.take());
+        self.release();
         let _ = waitpid(self.pid, None);
     }
 }

@@ -31,7 +31,6 @@ use crate::caps;
 use crate::ids;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
-use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::rootfs;
 use crate::seccomp::{Filter, Witness};
@@ -109,12 +108,10 @@ pub struct Started {
 pub fn start(spec: &Spec) -> Result<Started, StartError> {
     let failed = |what| move |error: io::Error| StartError::Host(what, error);
     phases::begin(Phase::Clone);
-    let ours = Process::own().map_err(failed("reading /proc/self"))?;
     let streams = stdio::Streams::new(spec.stdio, spec).map_err(failed("making pipes for the app"))?;
     let (watch, line) = life::line().map_err(failed("making a pipe"))?;
     let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
     let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;
-    let before = read_back::Before::take(ours).map_err(failed("reading /proc/self"))?;
 
     let (pid, pidfd) = match clone(recipe.namespaces()).map_err(|errno| {
         StartError::Refused(Refusal::host("clone", "new mnt, pid, net, ipc, uts and cgroup namespaces", errno))
@@ -127,11 +124,14 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         }
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
+    // While the launcher works, and while everything it inherited is still open here.
+    let before = read_back::Before::take();
     drop((watch, reporter, recipe));
     // Before the pumps: a process of several threads cannot be copied.
     let guard = Guard::start(&pidfd);
     let mut app = App::new(pid, pidfd, line, streams, spec.stdio, spec.stop_signal);
     app.guarded_by(guard.map_err(failed("starting the app's guard"))?);
+    let before = before.map_err(failed("reading /proc/self"))?;
     let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
     // A launcher that was refused is gone by now, and its report says why.
     let told = app.say_go();

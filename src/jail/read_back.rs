@@ -11,19 +11,25 @@ use crate::netns::Room;
 use crate::process::{NAMESPACES, Process};
 use crate::{caps, ids, landlock, limits, netns, rootfs};
 
-/// What this process was like right before the clone.
+/// What this process is like while the launcher is a copy of it.
 pub(super) struct Before {
-    ours: Process,
+    /// By name; a kernel may lack some.
+    namespaces: BTreeMap<&'static str, u64>,
     limits: BTreeMap<String, Option<u64>>,
     descriptors: BTreeSet<(u64, u64)>,
+    /// What the second wall would be, or why there is none.
+    wall: Result<String, String>,
 }
 
 impl Before {
-    pub(super) fn take(ours: Process) -> io::Result<Self> {
+    pub(super) fn take() -> io::Result<Self> {
+        let ours = Process::own()?;
+        let namespaces = NAMESPACES.into_iter().filter_map(|name| Some((name, ours.namespace(name).ok()?))).collect();
         let limits = ours.hard_limits()?;
         let descriptors =
             ours.descriptors()?.into_iter().filter(|(number, _)| *number > 2).map(|(_, file)| file).collect();
-        Ok(Before { ours, limits, descriptors })
+        let wall = landlock::Wall::new().map(|wall| wall.describe()).map_err(|why| why.to_string());
+        Ok(Before { namespaces, limits, descriptors, wall })
     }
 
     /// All measures, and the room of the app's network.
@@ -47,13 +53,13 @@ impl Before {
         }
         measures.extend(rootfs::read_back(&app, &spec.rootfs));
         measures.push(self.namespaces(&app, spec.ids));
-        measures.push(netns::read_back(&app, &self.ours));
+        measures.push(netns::read_back(&app, self.namespaces.get("net").copied()));
         measures.push(low_ports(spec, report));
         if let Some((_, witness)) = &spec.seccomp {
             measures.push(seccomp(&app, witness.as_ref(), report));
         }
         if spec.landlock {
-            measures.push(second_wall(spec, report));
+            measures.push(self.second_wall(spec, report));
         }
         measures.push(self.descriptors(&app));
         measures.push(environment(&app, &spec.env));
@@ -72,11 +78,12 @@ impl Before {
         let asked = own.join(" ");
         let mut shared = Vec::new();
         for name in &own {
-            match (app.namespace(name), self.ours.namespace(name)) {
-                (Ok(theirs), Ok(ours)) if theirs == ours => shared.push(*name),
-                (Ok(_), Ok(_)) => {}
-                (Err(error), _) | (_, Err(error)) => {
-                    return Measure::unverified("namespaces", asked, error.to_string());
+            match (app.namespace(name), self.namespaces.get(name)) {
+                (Ok(theirs), Some(ours)) if theirs == *ours => shared.push(*name),
+                (Ok(_), Some(_)) => {}
+                (Err(error), _) => return Measure::unverified("namespaces", asked, error.to_string()),
+                (_, None) => {
+                    return Measure::unverified("namespaces", asked, format!("/proc/self/ns/{name} is not there"));
                 }
             }
         }
@@ -87,6 +94,14 @@ impl Before {
             (false, _) => Err(format!("shared with the host: {}", shared.join(" "))),
         };
         Measure::judged("namespaces", asked, result)
+    }
+
+    fn second_wall(&self, spec: &Spec, report: &Report) -> Measure {
+        match &self.wall {
+            Ok(wall) if report.witnessed => landlock::read_back(wall, report.landlock),
+            Ok(wall) => landlock::read_back(wall, None),
+            Err(why) => Measure::unavailable("landlock", spec.landlock.to_string(), why).optional(),
+        }
     }
 
     /// A descriptor that came through the exec refers to a file that this process had open too.
@@ -143,14 +158,6 @@ fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Re
         (Some(mode), ..) => Err(format!("/proc/PID/status says Seccomp: {mode}, not 2 (filter)")),
     };
     Measure::judged("seccomp", asked, result)
-}
-
-fn second_wall(spec: &Spec, report: &Report) -> Measure {
-    match landlock::Wall::new() {
-        Ok(wall) if report.witnessed => landlock::read_back(&wall.describe(), report.landlock),
-        Ok(wall) => landlock::read_back(&wall.describe(), None),
-        Err(why) => Measure::unavailable("landlock", spec.landlock.to_string(), why.to_string()).optional(),
-    }
 }
 
 fn low_ports(spec: &Spec, report: &Report) -> Measure {

@@ -1,6 +1,6 @@
 //! The kernel's own file systems, /proc and /sys, and the parts of them that are covered or read-only.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -35,7 +35,8 @@ fn mount_point(root: BorrowedFd<'_>, path: &str) -> Result<std::os::fd::OwnedFd,
 
 /// Covers the masked paths and makes the read-only ones so. Which of them exist differs from kernel to kernel; what is not there needs no cover.
 pub(super) fn cover(plan: &Plan, root: BorrowedFd<'_>, devices: &Sources) -> Result<(), Refusal> {
-    let empty = fsmount(c"tmpfs", &[(c"mode", Some(c"755"))], HELD | libc::MOUNT_ATTR_RDONLY)?;
+    // The first folder's cover; the others get copies of it. One that stayed unattached would cost its end a wait for all CPUs.
+    let mut empty: Option<OwnedFd> = None;
     let unless_left_out = |paths, measure| if plan.applies(measure) { paths } else { &[][..] };
     for path in unless_left_out(&plan.masked_paths[..], "masked-paths") {
         let target = match inside::open(root, path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
@@ -43,13 +44,16 @@ pub(super) fn cover(plan: &Plan, root: BorrowedFd<'_>, devices: &Sources) -> Res
             target => target.map_err(|errno| Refusal::host("openat2", path, errno))?,
         };
         let is_dir = inside::is_dir(target.as_fd()).map_err(|errno| Refusal::host("fstat", path, errno))?;
-        let cover = if is_dir {
-            sys::open_tree::clone_mount(empty.as_fd(), c"", false)
-                .map_err(|errno| Refusal::host("open_tree", path, errno))?
-        } else {
-            devices.null()?
+        let cover = match &empty {
+            _ if !is_dir => devices.null()?,
+            Some(empty) => sys::open_tree::clone_mount(empty.as_fd(), c"", false)
+                .map_err(|errno| Refusal::host("open_tree", path, errno))?,
+            None => fsmount(c"tmpfs", &[(c"mode", Some(c"755"))], HELD | libc::MOUNT_ATTR_RDONLY)?,
         };
         attach(&cover, target.as_fd(), path)?;
+        if is_dir {
+            empty.get_or_insert(cover);
+        }
     }
     for path in unless_left_out(&plan.readonly_paths, "read-only-paths") {
         let target = match inside::open(root, path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {

@@ -69,7 +69,7 @@ pub struct Assembled {
     pub root: OwnedFd,
     /// Folders that are to be writable, for the second wall.
     pub writable: Vec<OwnedFd>,
-    /// A mount that is attached nowhere; the Landlock witness tries to open it.
+    /// A folder of a mount that is attached nowhere any more; the Landlock witness tries to open it.
     pub outside: OwnedFd,
 }
 
@@ -82,7 +82,7 @@ pub struct Assembled {
 pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let host = open_path(Path::new("/"))?;
     let devices = devices::Sources::open()?;
-    let root = overlay::mount(plan, host.as_fd())?;
+    let (root, outside) = overlay::mount(plan, host.as_fd())?;
     let root = root.as_fd();
     let mut writable = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
@@ -95,7 +95,6 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     if plan.read_only && plan.applies("read-only-root") {
         set_read_only(root)?;
     }
-    let outside = fsmount(c"tmpfs", &[(c"mode", Some(c"755"))], HELD)?;
     pivot(root)?;
     for path in ["/proc", "/dev"] {
         writable.push(open_path(Path::new(path))?);

@@ -15,11 +15,11 @@ use crate::refusal::Refusal;
 /// What mount(2) takes of options, in bytes: one page, and silently no more. It is room for some two hundred layers; engines stop at 127.
 const OPTIONS: usize = 4096;
 
-/// Mounts the layers below an empty upper layer and opens the root of the result.
+/// Mounts the layers below an empty upper layer. Opens the root of the result, and a folder that lies outside of it.
 ///
 /// Layers are named by descriptor, so their paths are never too long for mount(2)'s one page and none shows up inside the jail. `userxattr`
 /// is what an unprivileged mount needs (Linux 5.11), and the store writes its layers for it.
-pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<OwnedFd, Refusal> {
+pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), Refusal> {
     if plan.ids == ids::Mode::Real {
         // In a user namespace of its own, a mount namespace is a slave of the host's from the start.
         mount_old(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
@@ -48,7 +48,8 @@ pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<OwnedFd, Refusa
     let target = format!("/proc/self/fd/{}", root.as_raw_fd());
     mount_old(Some("overlay"), target.as_str(), Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .map_err(|errno| Refusal::host("mount", what, errno))?;
-    open(desk.as_fd(), "root")
+    // The base is empty and nobody writes to it. A mount made for the purpose and never attached would cost its end a wait for all CPUs.
+    Ok((open(desk.as_fd(), "root")?, base))
 }
 
 /// A folder on the desk with the mode of a root: an overlay shows the mode of its topmost layer.
