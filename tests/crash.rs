@@ -118,14 +118,29 @@ fn kill_at_all_moments(place: &Place, who: &str) {
     let lasts = measure(place);
     let mut dice = Dice(seed());
     let (mut hits, mut slowest) = (BTreeMap::<&str, usize>::new(), Duration::ZERO);
-    for round in 0..share() {
-        // Every fourth moment is drawn over the whole time, the others in the phase that was hit least: some are very short.
-        let (phase, offset) = if round % 4 == 0 {
+    let mut aims = BTreeMap::<&str, usize>::new();
+    let missed = |hits: &BTreeMap<&str, usize>| {
+        let counts = |phase: &&str| hits.get(phase).copied().unwrap_or(0);
+        // A busy machine may never be quick enough for these two.
+        let mut phases = PHASES.into_iter().filter(|phase| !matches!(*phase, "open" | "done"));
+        phases.find(|phase| counts(phase) < LEAST)
+    };
+    let mut rounds = 0;
+    // A moment in a short phase may be missed on a busy machine, so there may be more rounds than were planned.
+    while rounds < share() || (rounds < 2 * share() && missed(&hits).is_some()) {
+        let round = rounds;
+        rounds += 1;
+        // Every fourth moment is drawn over the whole time, the others in the phase that was aimed at least: some are very short.
+        let (phase, offset) = if round >= share() {
+            let phase = missed(&hits).unwrap_or("mount");
+            (phase, lasts[phase].mul_f64(dice.roll() / 2.0))
+        } else if round % 4 == 0 {
             moment(&lasts, dice.roll())
         } else {
-            let phase = PHASES.into_iter().min_by_key(|phase| hits.get(phase)).unwrap();
+            let phase = PHASES.into_iter().min_by_key(|phase| aims.get(phase)).unwrap();
             (phase, lasts[phase].mul_f64(dice.roll()))
         };
+        *aims.entry(phase).or_default() += 1;
         // These phases take long only where nothing is unpacked yet.
         if matches!(phase, "open" | "unpack") {
             place.empty_store();
@@ -141,13 +156,12 @@ fn kill_at_all_moments(place: &Place, who: &str) {
     }
     let total: Duration = lasts.values().sum();
     say(&format!(
-        "killed {who} {} times over {total:.0?}, seed {}: {hits:?}; all gone after {slowest:.1?} at most ({:.0?})",
-        share(),
+        "killed {who} {rounds} times over {total:.0?}, seed {}: {hits:?}; all gone after {slowest:.1?} at most ({:.0?})",
         seed(),
         begun.elapsed()
     ));
-    for phase in PHASES.iter().filter(|phase| !matches!(**phase, "open" | "done")) {
-        assert!(hits.get(phase).is_some_and(|hits| *hits >= LEAST), "{phase} was hit too rarely: {hits:?}, {lasts:?}");
+    if let Some(phase) = missed(&hits) {
+        panic!("{phase} was hit too rarely: {hits:?}, {lasts:?}");
     }
 }
 
