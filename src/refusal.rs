@@ -80,9 +80,9 @@ impl fmt::Display for Refusal {
         let (call, on) = (&self.call, &self.on);
         // A step of several calls is told in words.
         if call.contains(' ') {
-            write!(f, "{call} {on}")?
+            write!(f, "{call} {on}")?;
         } else {
-            write!(f, "{call}({on})")?
+            write!(f, "{call}({on})")?;
         }
         write!(f, ": {} ({:?})", self.errno.desc(), self.errno)
     }

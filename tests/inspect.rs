@@ -101,7 +101,7 @@ fn an_entrypoint_is_judged_by_the_modes_of_its_user() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let app = folder.path().join("app");
-    fs::copy(env!("CARGO_BIN_EXE_austere"), &app).unwrap();
+    common::copy_program(env!("CARGO_BIN_EXE_austere").as_ref(), &app);
     for (mode, expected) in [(0o755, &[][..]), (0o744, &["D18"])] {
         fs::set_permissions(&app, fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(codes(&inspect(folder.path(), &["/app"])), expected);

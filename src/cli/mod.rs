@@ -47,7 +47,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run an image in the jail, test that it works there, and judge
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     /// Run an image in the same jail, for a person
     Run(run::Args),
     /// Show an image's configuration, layers and entrypoint

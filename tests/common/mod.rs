@@ -46,7 +46,7 @@ impl Ordinary {
     pub fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let user = Ordinary { home };
-        fs::copy(env!("CARGO_BIN_EXE_austere"), user.binary()).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_austere").as_ref(), &user.binary());
         fs::set_permissions(user.binary(), fs::Permissions::from_mode(0o755)).unwrap();
         Self::own(user.home());
         user
@@ -141,4 +141,10 @@ pub fn said(output: &Output) -> String {
 /// The JSON on standard output.
 pub fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{}", said(output)))
+}
+
+/// Copies a program so that it can be started at once. Written by this process, its descriptor could live on in a child that another test is
+/// just starting, and exec would be refused with ETXTBSY.
+pub fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().unwrap().success());
 }
