@@ -7,6 +7,7 @@ mod launch;
 mod limits;
 mod run;
 mod session;
+mod store;
 mod unpack;
 mod verify;
 
@@ -56,6 +57,8 @@ enum Command {
     Unpack(unpack::Args),
     /// Show what this host can enforce
     Doctor(doctor::Args),
+    /// Show what is unpacked, and remove what nobody needs
+    Store(store::Args),
 }
 
 /// How results are printed.
@@ -81,6 +84,11 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[error("{0}")]
 pub struct CannotEnforce(pub String);
 
+/// The command line as data: what completions and manual pages are made of (`examples/docs.rs`).
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
     if let Some(code) = std::env::args_os().next().and_then(|name| crate::example::run(&name)) {
@@ -101,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Store(args) => store::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("austere: {error:#}");

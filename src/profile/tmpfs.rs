@@ -108,7 +108,7 @@ impl fmt::Display for Tmpfs {
 }
 
 /// A number of bytes, with k, m or g behind it for powers of 1024.
-fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let (number, shift) = match text.as_bytes().last()?.to_ascii_lowercase() {
         b'k' => (&text[..text.len() - 1], 10),
         b'm' => (&text[..text.len() - 1], 20),

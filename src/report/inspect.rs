@@ -214,7 +214,7 @@ fn kind(kind: &Kind) -> String {
 }
 
 /// `9.4 MiB`, with one digit after the point.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     for (name, unit) in units {
         if bytes >= unit {

@@ -3,14 +3,39 @@
 //! `layers/HEX/KEY/` holds one layer in one projection: `tree/`, in the form that overlayfs reads, and `facts.json`. It appears
 //! there by rename when every digest was right, so what is there is whole, whoever was killed when. What is being written lies
 //! in `staging/`, locked with flock(2) by its writer; the kernel drops the lock of a process that died, and the next
-//! [`Store::open`] removes what nobody holds. A layer in use is locked too, shared, for whoever cleans the store.
+//! [`Store::open`] removes what nobody holds. A layer in use is locked too, shared; whoever takes one out needs the exclusive
+//! lock, moves it to `staging/` and removes it there.
+//!
+//! # Power loss
+//!
+//! A process that dies takes nothing with it that it wrote; a host that goes down does. The rename can be on the disk and the
+//! files not, and syncing every layer before its rename would cost more than unpacking it. So nothing is synced, and what may
+//! not be whole is not believed:
+//!
+//! - `facts.json` names the boot (`/proc/sys/kernel/random/boot_id`) in which the layer was published. In that boot the layer is
+//!   believed: the kernel has all of it.
+//! - A layer with the empty file `synced` is believed in every boot. The mark is made after syncfs(2) returned, so it cannot be
+//!   on the disk before the layer is. The first command that uses the layer a minute or more after it was published, in the same
+//!   boot, makes it: the kernel has written the layer by itself then, and there is little to wait for. That happens once a
+//!   layer.
+//! - Any other layer is unpacked again, and its remains removed. It is not examined: to find out that every byte of a tree is
+//!   right takes the layer's blob, and about as long as unpacking it.
+//!
+//! Where the kernel does not show the boot, layers are synced before they are published.
+//!
+//! # Last used
+//!
+//! The modification time of `layers/HEX/KEY` is the time of the last use, brought up to date when it is a day old; so a second
+//! run on the same day writes nothing. (Access times are kept, or not, as the file system was mounted.)
 
 mod accounts;
+mod collect;
 mod inherit;
 mod lookup;
 mod published;
 mod stage;
 mod staging;
+mod trust;
 
 use std::fs::File;
 use std::io;
@@ -21,6 +46,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 pub use accounts::Accounts;
+pub use collect::{Listed, Policy, Removal};
 
 use crate::digest::{Digest, Hasher};
 use crate::source::Opened;
@@ -34,6 +60,7 @@ pub struct Store {
     layers: OwnedFd,
     staging: OwnedFd,
     privileged: bool,
+    boot: Option<String>,
 }
 
 /// An image's layers, held until this is dropped.
@@ -87,7 +114,7 @@ pub enum StoreError {
         source: UnpackError,
     },
     /// What is in the store cannot be read.
-    #[error("{} is damaged: {why}\n  hint: remove it", path.display())]
+    #[error("{} is damaged: {why}\n  hint: `austere store gc` removes it", path.display())]
     Damaged {
         /// The layer's folder.
         path: PathBuf,
@@ -154,11 +181,11 @@ impl Store {
         dir(path)?;
         let (layers, staging) = (dir(&path.join("layers"))?, dir(&path.join("staging"))?);
         staging::sweep(staging.as_fd());
-        Ok(Store { path: path.clone(), layers, staging, privileged })
+        Ok(Store { path: path.clone(), layers, staging, privileged, boot: trust::boot() })
     }
 
     /// The layers of `opened`, unpacked unless they are here already, with owners as `project` says once it knows the
-    /// image's accounts. An image that is here is neither read nor written to.
+    /// image's accounts. An image that is here is not read, and nothing is written for it but the marks that the module speaks of.
     ///
     /// # Errors
     ///
@@ -221,9 +248,10 @@ impl Store {
                     staged.extend(self.stage(opened, &[index], &budget, |_| Ok(false))?);
                 }
                 let lower: Vec<_> = layers[..index].iter().flatten().rev().map(|layer| layer.tree.as_fd()).collect();
-                layers[index] = Some(self.publish(id, &mut staged, &projection, &chain, &lower)?);
+                layers[index] = Some(self.publish(id, &mut staged, &projection, &chain, &lower, &opened.reference)?);
             }
         }
+        self.settle(layers.iter().flatten());
         let layers = layers.into_iter().flatten().map(Published::into_layer).collect();
         Ok(Unpacked { layers, accounts, projection })
     }

@@ -1,18 +1,21 @@
 //! Layers that are whole, and how they come to be there.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, syncfs, unlinkat};
 
-use super::stage::Staged;
+use super::collect::Removal;
+use super::stage::{PATIENCE, Staged};
 use super::staging::open_dir;
+use super::trust::{Note, is_synced, mark_synced};
 use super::{Store, StoreError, UnpackedLayer, inherit};
 use crate::digest::Digest;
 use crate::unpack::{Facts, Projection, SpecialKind, project};
@@ -24,7 +27,11 @@ pub(super) struct Published {
     pub(super) tree: OwnedFd,
     path: PathBuf,
     facts: Facts,
-    lock: File,
+    pub(super) lock: File,
+    /// When it appeared.
+    pub(super) since: SystemTime,
+    /// Whether it has the mark.
+    pub(super) synced: bool,
 }
 
 impl Published {
@@ -68,27 +75,47 @@ impl Store {
             };
             dir.lock_shared().map_err(|source| StoreError::Io { what: "lock", path: self.path.join(&name), source })?;
             // It may have been removed, and even replaced, before the lock was had.
-            let here = fstatat(&self.layers, relative.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            if here.is_ok_and(|here| fstat(&dir).is_ok_and(|held| held.st_ino == here.st_ino)) {
-                return self.read(dir, key, &name).map(Some);
+            if !self.is_at(&dir, &relative) {
+                continue;
+            }
+            match self.read(dir, key, &name)? {
+                Ok(published) => return Ok(Some(published)),
+                Err(doubtful) => self.discard(&doubtful, &relative)?,
             }
         }
     }
 
-    /// What `lock`, an open layer folder, holds.
-    fn read(&self, lock: File, key: &str, name: &str) -> Result<Published, StoreError> {
+    /// What `lock`, an open layer folder, holds; the folder itself when that is not believed.
+    fn read(&self, lock: File, key: &str, name: &str) -> Result<Result<Published, File>, StoreError> {
         let path = self.path.join(name);
         let damaged = |why: String| StoreError::Damaged { path: path.clone(), why };
-        let facts = openat(&lock, "facts.json", OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty());
-        let facts = facts.map_err(io::Error::from).and_then(|fd| {
-            let mut bytes = Vec::new();
-            File::from(fd).read_to_end(&mut bytes)?;
-            Ok(serde_json::from_slice(&bytes)?)
-        });
-        let facts: Facts = facts.map_err(|error| damaged(format!("facts.json: {error}")))?;
+        let synced = is_synced(lock.as_fd());
+        let (note, since) = match Note::read(lock.as_fd()) {
+            Ok((note, time)) if synced || self.is_this_boot(note.boot.as_deref()) => (note, time),
+            Err(error) if synced => return Err(damaged(format!("facts.json: {error}"))),
+            _ => return Ok(Err(lock)),
+        };
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let tree = openat(&lock, "tree", flags, Mode::empty()).map_err(|errno| damaged(format!("tree: {errno}")))?;
-        Ok(Published { key: key.to_owned(), tree, path: path.join("tree"), facts, lock })
+        let (key, path, facts) = (key.to_owned(), path.join("tree"), note.facts);
+        Ok(Ok(Published { key, tree, path, facts, lock, since, synced }))
+    }
+
+    /// Takes a layer that is not believed out of the way. Others may be looking at it too, for a moment.
+    fn discard(&self, layer: &File, relative: &str) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Io { what: "unlock", path: self.path.join("layers").join(relative), source };
+        layer.unlock().map_err(failed)?;
+        let started = Instant::now();
+        while self.take_out(layer, relative)? == Removal::InUse {
+            if started.elapsed() > PATIENCE {
+                return Err(StoreError::Damaged {
+                    path: self.path.join("layers").join(relative),
+                    why: "another boot unpacked it, it may not be whole, and somebody uses it".into(),
+                });
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Gives a staged layer its owners and modes and puts it in its place. `lower` are the trees below it, top first.
@@ -99,6 +126,7 @@ impl Store {
         projection: &Projection,
         chain: &str,
         lower: &[BorrowedFd<'_>],
+        image: &str,
     ) -> Result<Published, StoreError> {
         let Some(Staged { mut staging, tree, mut written }) = staged.take(id) else {
             return Err(StoreError::Damaged {
@@ -125,27 +153,32 @@ impl Store {
                 .map_err(io("copy attributes in", "layers"))?;
             key = above(&key, chain);
         }
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let facts = openat(&staging.dir, "facts.json", flags, Mode::S_IRUSR | Mode::S_IWUSR)
-            .map_err(io("create", "facts.json"))?;
-        let bytes = serde_json::to_vec(&written.facts).map_err(io::Error::from);
-        bytes.and_then(|bytes| File::from(facts).write_all(&bytes)).map_err(|source| StoreError::Io {
+        let note = Note { facts: written.facts, boot: self.boot.clone(), image: image.to_owned() };
+        note.write(staging.dir.as_fd()).map_err(|source| StoreError::Io {
             what: "write",
             path: self.path.join("facts.json"),
             source,
         })?;
-        match mkdirat(&self.layers, id.hex(), Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(io("create", "layers")(errno)),
+        if self.boot.is_none() {
+            // Nobody could tell later whether the host went down since.
+            syncfs(&staging.dir).and_then(|()| mark_synced(staging.dir.as_fd())).map_err(io("sync", "staging"))?;
         }
         let place = format!("{}/{key}", id.hex());
-        // A folder that is there already has a tree in it, and rename(2) replaces no folder that is not empty.
-        let renamed = renameat(&self.staging, staging.name.as_str(), &self.layers, place.as_str());
-        match renamed {
-            Ok(()) => staging.published = true,
-            // Another austere was faster; what it has is the same.
-            Err(Errno::EEXIST | Errno::ENOTEMPTY) => {}
-            Err(errno) => return Err(io("publish", &format!("layers/{place}"))(errno)),
+        for attempt in 0.. {
+            match mkdirat(&self.layers, id.hex(), Mode::S_IRWXU) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(io("create", "layers")(errno)),
+            }
+            // A folder that is there already has a tree in it, and rename(2) replaces no folder that is not empty.
+            match renameat(&self.staging, staging.name.as_str(), &self.layers, place.as_str()) {
+                Ok(()) => staging.published = true,
+                // Another austere was faster; what it has is the same.
+                Err(Errno::EEXIST | Errno::ENOTEMPTY) => {}
+                // A cleaner found the folder empty.
+                Err(Errno::ENOENT) if attempt < 10 => continue,
+                Err(errno) => return Err(io("publish", &format!("layers/{place}"))(errno)),
+            }
+            break;
         }
         // The writer's lock must go before the reader's can be had.
         drop(staging);

@@ -20,7 +20,7 @@ use crate::source::Opened;
 use crate::unpack::{self, Budget, Reading, Rights, Written};
 
 /// How long another austere that unpacks the same layer is waited for. Then both unpack it, and the first one wins.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A layer that was unpacked and checked, and has no place yet.
 pub(super) struct Staged {
@@ -137,11 +137,18 @@ impl Store {
     /// The lock for unpacking one layer; nothing when it is `done` by then, or when patience ends.
     fn lock(&self, id: &Digest, done: impl Fn() -> Result<bool, StoreError>) -> Result<Option<File>, StoreError> {
         let name = format!("layers/{}", id.hex());
-        match mkdirat(&self.layers, id.hex(), Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(self.io("create", &name)(errno)),
-        }
-        let folder = File::from(open_dir(self.layers.as_fd(), id.hex().as_bytes()).map_err(self.io("open", &name))?);
+        let folder = loop {
+            match mkdirat(&self.layers, id.hex(), Mode::S_IRWXU) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(self.io("create", &name)(errno)),
+            }
+            match open_dir(self.layers.as_fd(), id.hex().as_bytes()) {
+                Ok(folder) => break File::from(folder),
+                // A cleaner found it empty.
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(self.io("open", &name)(errno)),
+            }
+        };
         let started = Instant::now();
         while folder.try_lock().is_err() {
             if started.elapsed() > PATIENCE || done()? {

@@ -45,6 +45,14 @@ impl Staging {
     }
 }
 
+impl Staging {
+    /// Removes it, and says whether that went well.
+    pub(super) fn clear(mut self) -> Result<(), Errno> {
+        self.published = true;
+        remove(self.parent.as_fd(), self.name.as_bytes()).map(drop)
+    }
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         if !self.published {
