@@ -18,7 +18,7 @@ fn acts(character: char) -> bool {
 }
 
 /// Foreign text on one line: every character that acts is spelled out, a tab is a space.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
