@@ -46,6 +46,20 @@ impl Process {
         &self.status
     }
 
+    /// The command line; empty when the process is gone.
+    pub fn argv(&self) -> Vec<String> {
+        self.inner.cmdline().unwrap_or_default()
+    }
+
+    /// The names of the processes that its first thread started and that are still there. Empty where the kernel does not tell
+    /// (`CONFIG_PROC_CHILDREN`).
+    pub fn children(&self) -> Vec<String> {
+        let pid = self.inner.pid;
+        let listed = fs::read_to_string(self.folder.join(format!("task/{pid}/children"))).unwrap_or_default();
+        let name = |pid: &str| Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned());
+        listed.split_whitespace().filter_map(name).collect()
+    }
+
     /// `/proc/PID/mountinfo`.
     ///
     /// # Errors

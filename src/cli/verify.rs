@@ -1,5 +1,9 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
+mod plan;
+mod trials;
+
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,8 +15,8 @@ use super::launch::{self, Hardness};
 use super::session::{self, ImageArgs, Session};
 use super::{CannotEnforce, Format};
 use crate::ids;
-use crate::image::Config;
 use crate::inventory;
+use crate::jail::subject::Output;
 use crate::jail::{self, StartError, Stdio};
 use crate::phases::{self, Phase};
 use crate::profile::preset::Preset;
@@ -20,12 +24,14 @@ use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
 use crate::report;
-use crate::smoke::plan::{self, Origin, Plan, PlanError, Probe};
+use crate::smoke::plan::Plan;
 use crate::smoke::{self, Answer};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
 use crate::verdict::{Baseline, Evidence, Status, Verdict};
+use plan::PlanArgs;
+use trials::Trial;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,23 +53,8 @@ pub(super) struct Args {
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
 
-    /// Must answer HTTP there (status 200-399 by default) [repeatable]
-    #[arg(long, value_name = "PORT[/PATH][=STATUS]", value_parser = Probe::http, help_heading = "Smoke plan")]
-    pub http: Vec<Probe>,
-    /// Must accept a TCP connection there [repeatable]
-    #[arg(long, value_name = "PORT", value_parser = Probe::tcp, help_heading = "Smoke plan")]
-    pub tcp: Vec<Probe>,
-    /// Must end by itself with this code
-    #[arg(
-        long, value_name = "CODE", value_parser = Probe::exit, help_heading = "Smoke plan", conflicts_with_all = ["http", "tcp", "up"]
-    )]
-    pub exit: Option<Probe>,
-    /// Must stay up this long
-    #[arg(long, value_name = "SECONDS", value_parser = Probe::up, help_heading = "Smoke plan")]
-    pub up: Option<Probe>,
-    /// Must be ready, or end, within this time
-    #[arg(long, value_name = "SECONDS", value_parser = plan::seconds, default_value = "30", help_heading = "Smoke plan")]
-    pub timeout: Duration,
+    #[command(flatten)]
+    pub plan: PlanArgs,
 
     /// Set a variable, or pass the caller's on [repeatable]
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Jail")]
@@ -84,22 +75,19 @@ pub(super) struct Args {
     /// How the verdict is written to standard output
     #[arg(long, value_enum, default_value_t, help_heading = "Report")]
     pub format: Format,
+    /// Print the first line of the text only
+    #[arg(short, long, help_heading = "Report")]
+    pub quiet: bool,
+    /// Print the app's own last 64 KiB of output to standard error, after each run
+    #[arg(long, help_heading = "Report")]
+    pub show_logs: bool,
 }
 
 impl Args {
-    /// What was asked for, or what follows from the image.
-    pub(super) fn plan(&self, config: &Config) -> Result<Plan, PlanError> {
-        let asked = self.http.iter().chain(&self.tcp).chain(&self.exit).chain(&self.up);
-        let probes: Vec<_> = asked.cloned().collect();
-        if probes.is_empty() {
-            return Ok(Plan::from_image(config, self.timeout));
-        }
-        Plan::new(Origin::Flags, probes, self.timeout)
-    }
-
     /// Writes the verdict to standard output and gives its exit code.
     fn deliver(&self, verdict: &Verdict) -> anyhow::Result<ExitCode> {
         super::print(&match self.format {
+            Format::Text if self.quiet => report::text::judgement(verdict),
             Format::Text => report::text::render(verdict),
             Format::Json => report::json::render(verdict),
         })?;
@@ -114,12 +102,13 @@ impl Args {
 /// Runs the image hardened, and when it fails once more as the engine would run it with no flags.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (started_at, begun) = (SystemTime::now(), Instant::now());
+    anyhow::ensure!(!args.quiet || args.format == Format::Text, "--quiet is for --format text: JSON has no first line");
     if let Some(path) = &args.phases {
         phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
     }
     let session = session::prepare_to_run(&args.image, &args.files)?;
     let config = &session.opened.image.config;
-    let plan = args.plan(config)?;
+    let plan = args.plan.plan(config)?;
     let preset = &args.files.preset;
     let wishes = launch::Wishes {
         env: flags::variables(&args.env)?,
@@ -128,18 +117,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         without: args.without_measure.clone(),
     };
 
-    let launched = Instant::now();
-    let mut measures = session.measures();
-    let outcome = match start(&session, preset, &wishes, Hardness::Hardened)? {
-        Ok(mut jail) => {
-            measures.extend(jail.measures);
-            phases::begin(Phase::Probe);
-            smoke::judge(&mut jail.app, &plan)
+    let mut trials = Vec::new();
+    for number in 1..=args.plan.repeat {
+        let launched = Instant::now();
+        let mut measures = session.measures();
+        let outcome = match start(&session, preset, &wishes, Hardness::Hardened)? {
+            Ok(mut jail) => {
+                measures.extend(jail.measures);
+                phases::begin(Phase::Probe);
+                smoke::judge(&mut jail.app, &plan)
+            }
+            Err(refusal) => smoke::refused(&refusal),
+        };
+        if args.show_logs {
+            show_logs(number, args.plan.repeat, &outcome.output);
         }
-        Err(refusal) => smoke::refused(&refusal),
-    };
-    let jail_took =
-        launched.elapsed().saturating_sub(outcome.took + outcome.stop.map_or(Duration::ZERO, |stop| stop.took));
+        trials.push(Trial::new(outcome, measures, launched));
+    }
+    let (Trial { outcome, measures, jail_took }, runs) = trials::decisive(trials);
     let (baseline, unhardened_took) = match outcome.answer {
         Answer::Fails => baseline(&session, preset, &wishes, &plan)?,
         Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
@@ -174,6 +169,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         },
         plan: &plan,
         outcome: &outcome,
+        runs: &runs,
         measures,
         baseline,
         findings,
@@ -187,6 +183,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         },
     });
     args.deliver(&verdict)
+}
+
+/// Passes on what the app wrote, with nothing in it that a terminal acts on.
+fn show_logs(number: u32, of: u32, output: &Output) {
+    let run = if of == 1 { String::new() } else { format!(" of run {number}") };
+    for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+        let mut text = format!("--- {name}{run}\n");
+        for line in String::from_utf8_lossy(bytes).lines() {
+            text.push_str(&report::clean(line));
+            text.push('\n');
+        }
+        // The terminal may be gone; the verdict is still worth something.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
 }
 
 /// Builds the jail; a refusal that says something about the app is an outcome, any other ends the command.
@@ -238,6 +248,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::image::Config;
+    use crate::smoke::plan::{self, Origin};
 
     #[derive(Parser)]
     struct Line {
@@ -266,17 +278,20 @@ mod tests {
 
     #[test]
     fn flags_make_the_plan() {
-        let args = line("example:hello --http 80/x=204 --tcp 22 --http 81 --up 1.5 --timeout 5").unwrap();
-        let plan = args.plan(&Config::default()).unwrap();
+        let args =
+            line("example:hello --http 80/x=204 --tcp 22 --http 81 --up 1.5 --timeout 5 --udp 53 --log x --grace 2")
+                .unwrap();
+        let plan = args.plan.plan(&Config::default()).unwrap();
         let targets: Vec<_> = plan.probes.iter().map(|probe| format!("{} {}", probe.kind(), probe.target())).collect();
-        assert_eq!(targets, ["http 80/x", "http 81/", "tcp 22", "up 1.5 s"]);
+        assert_eq!(targets, ["http 80/x", "http 81/", "tcp 22", "udp 53", "log `x`", "up 1.5 s"]);
         assert_eq!((plan.origin, plan.timeout), (Origin::Flags, Duration::from_secs(5)));
+        assert_eq!((plan.judges_stop, plan.grace), (true, Duration::from_secs(2)));
     }
 
     #[test]
     fn without_flags_the_plan_is_the_image_s() {
         let args = line("example:hello").unwrap();
-        let plan = args.plan(&Config::default()).unwrap();
+        let plan = args.plan.plan(&Config::default()).unwrap();
         assert_eq!((plan.origin, plan.timeout, plan.probes.len()), (Origin::Image, plan::TIMEOUT, 1));
         assert_eq!(args.files.user, "65532".parse().unwrap());
         assert_eq!(args.format, Format::Text);
@@ -285,6 +300,10 @@ mod tests {
     #[test]
     fn contradictions_and_junk_are_refused() {
         assert!(refused("example:hello --exit 0 --tcp 80").contains("cannot be used with"));
+        assert!(refused("example:hello --plan x --tcp 80").contains("cannot be used with"));
+        assert!(refused("example:hello --https 443").contains("HTTPS is not asked"));
+        assert!(refused("example:hello --log (").contains("is not a regular expression"));
+        assert!(refused("example:hello --repeat 0").contains("not in 1..=1000"));
         assert!(refused("example:hello --http 0").contains("is not a port"));
         assert!(refused("example:hello --exit 256").contains("is not an exit code"));
         assert!(refused("example:hello --user +0").contains("is not USER[:GROUP]"));

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::guard::Guard;
 use super::life::Line;
 use super::stdio::{Pumps, Stdio, Streams};
-use super::subject::{End, Output, Stop, Subject};
+use super::subject::{Ear, End, Output, Processes, Stop, Subject};
 use crate::netns::Room;
 use crate::phases::{self, Phase};
 use crate::process::Process;
@@ -181,6 +181,16 @@ impl Subject for App {
 
     fn output(&self) -> Output {
         self.pumps.output()
+    }
+
+    fn listen(&mut self, ears: [Ear; 2]) {
+        self.pumps.listen(ears);
+    }
+
+    fn processes(&self) -> Processes {
+        Process::open(self.pid.as_raw())
+            .map(|process| Processes { argv: process.argv(), children: process.children() })
+            .unwrap_or_default()
     }
 }
 

@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use super::Spec;
-use super::subject::Output;
+use super::subject::{Ear, Output};
 use crate::ids;
 use crate::measure::Measure;
 use crate::process::Process;
@@ -30,7 +30,14 @@ pub enum Stdio {
 /// How much of each stream is kept: the end of it, in bytes.
 const KEPT: usize = 64 * 1024;
 
-type Tail = Arc<Mutex<Vec<u8>>>;
+/// What is kept of a stream, and who listens to it.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    ear: Option<Ear>,
+}
+
+type Tail = Arc<Mutex<Kept>>;
 
 /// The pipes; both ends of each until the clone, and the parent's afterwards.
 #[derive(Debug)]
@@ -130,17 +137,29 @@ fn carry(from: &mut PipeReader, tail: &Tail, mut to: Option<&mut (dyn Write + Se
             let _ = to.write_all(&buffer[..count]).and_then(|()| to.flush());
         }
         let mut kept = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(&buffer[..count]);
-        let surplus = kept.len().saturating_sub(KEPT);
-        kept.drain(..surplus);
+        if let Some(ear) = &mut kept.ear {
+            ear.hear(&buffer[..count]);
+        }
+        kept.bytes.extend_from_slice(&buffer[..count]);
+        let surplus = kept.bytes.len().saturating_sub(KEPT);
+        kept.bytes.drain(..surplus);
     }
 }
 
 impl Pumps {
     /// The ends of both streams so far.
     pub(super) fn output(&self) -> Output {
-        let copy = |tail: &Tail| tail.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let copy = |tail: &Tail| tail.lock().unwrap_or_else(PoisonError::into_inner).bytes.clone();
         Output { stdout: copy(&self.tails[0]), stderr: copy(&self.tails[1]) }
+    }
+
+    /// Lets somebody listen, who gets what came before first.
+    pub(super) fn listen(&self, ears: [Ear; 2]) {
+        for (tail, mut ear) in self.tails.iter().zip(ears) {
+            let mut kept = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            ear.hear(&kept.bytes);
+            kept.ear = Some(ear);
+        }
     }
 
     /// Waits for the end of both streams: every process of the jail is gone by then.

@@ -35,6 +35,12 @@ pub trait Subject {
 
     /// The last that the app wrote.
     fn output(&self) -> Output;
+
+    /// Gives all that the app writes, from its first byte, to an ear for each stream: standard output, standard error.
+    fn listen(&mut self, ears: [Ear; 2]);
+
+    /// What PID 1 is, and its children: for who does not end. Empty when it cannot be seen.
+    fn processes(&self) -> Processes;
 }
 
 /// How an app ended.
@@ -58,6 +64,36 @@ pub struct Stop {
     /// The app neither catches nor blocks its stop signal. The kernel then does not deliver it to PID 1 of a pid namespace
     /// (`pid_namespaces(7)`), so waiting would have changed nothing. `SigCgt` and `SigBlk` of `/proc/PID/status` say so.
     pub unheard: bool,
+}
+
+/// PID 1 of a jail and what it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// The command line of PID 1.
+    pub argv: Vec<String>,
+    /// The names of its children.
+    pub children: Vec<String>,
+}
+
+/// Gets the bytes of a stream as they come.
+pub struct Ear(Box<dyn FnMut(&[u8]) + Send>);
+
+impl Ear {
+    /// An ear that does `hear` with every piece.
+    pub fn new(hear: impl FnMut(&[u8]) + Send + 'static) -> Self {
+        Ear(Box::new(hear))
+    }
+
+    /// Passes a piece on.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        (self.0)(bytes);
+    }
+}
+
+impl fmt::Debug for Ear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ear")
+    }
 }
 
 /// The last bytes that an app wrote.

@@ -146,6 +146,7 @@ pub(super) fn verdict(case: Case) -> Verdict {
         ids: Ids { mode: IdMode::Real, uid: 65532, gid: 0, groups: Vec::new() },
         plan: &plan,
         outcome: &outcome,
+        runs: std::slice::from_ref(&outcome),
         measures,
         baseline,
         findings: Vec::new(),

@@ -94,6 +94,7 @@ mod tests {
             "levels",
             "measures",
             "probes",
+            "runs",
             "findings",
             "app",
             "durations_ms",

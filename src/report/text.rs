@@ -9,7 +9,7 @@ use super::clean;
 use crate::finding::{Finding, Severity};
 use crate::measure::{Measure, MeasureStatus};
 use crate::smoke::{ProbeStatus, span};
-use crate::verdict::run::{Durations, ProbeFacts};
+use crate::verdict::run::{Durations, ProbeFacts, RunStatus};
 use crate::verdict::{Baseline, Reached, Status, Verdict};
 
 /// Columns of the page, of a section's name, and of the state that starts a row.
@@ -43,6 +43,13 @@ pub fn render(verdict: &Verdict) -> String {
     baseline(&mut page, verdict);
     findings(&mut page, verdict);
     times(&mut page, &verdict.durations_ms);
+    page.text
+}
+
+/// The first line of the report alone.
+pub fn judgement(verdict: &Verdict) -> String {
+    let mut page = Page { text: String::new() };
+    first_line(&mut page, verdict);
     page.text
 }
 
@@ -115,6 +122,16 @@ fn probes(page: &mut Page, verdict: &Verdict) {
             _ => format!("at {}, took {}, {attempts} attempts", said(*at_ms), said(*took_ms)),
         };
         page.row("", FAINT, &times);
+    }
+    if verdict.runs.len() > 1 {
+        for (index, run) in verdict.runs.iter().enumerate() {
+            let (state, style) = match run.status {
+                RunStatus::Works => ("works", GOOD),
+                RunStatus::Fails => ("fails", BAD),
+                RunStatus::Unknown => ("unknown", DOUBT),
+            };
+            page.row(state, style, &format!("run {}: {} ({})", index + 1, run.summary, said(run.smoke_ms)));
+        }
     }
     if let Some(stopped) = verdict.app.stopped_in_ms {
         let end = match (verdict.app.exit_code, &verdict.app.signal) {

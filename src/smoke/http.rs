@@ -2,6 +2,7 @@
 //!
 //! Sources: RFC 9110 and RFC 9112. The reply is untrusted: its head, its body and the time it takes have limits.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ const HEAD: usize = 64 << 10;
 /// The most header fields of one head.
 const FIELDS: usize = 128;
 /// How much of a body is read. A longer one is an answer as well.
-const BODY: u64 = 1 << 20;
+const BODY: usize = 1 << 20;
 /// How long a body is read. One that never ends is an answer as well.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
@@ -23,6 +24,8 @@ const BODY_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Reply {
     pub status: u16,
     pub reason: String,
+    /// As much of it as was read.
+    pub body: Vec<u8>,
 }
 
 impl Reply {
@@ -41,34 +44,51 @@ enum Framing {
 }
 
 /// Asks for `path`. The reply is not followed anywhere: a redirect counts by its status.
-pub(super) fn get(connection: &mut Connection<'_>, host: SocketAddr, path: &str) -> Result<Reply, Miss> {
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: austere/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    connection.send(request.as_bytes())?;
-    let mut incoming = Incoming { connection, bytes: Vec::new(), closed: false };
-    let (reply, framing) = incoming.head()?;
+pub(super) fn get(
+    connection: &mut Connection<'_>,
+    host: SocketAddr,
+    path: &str,
+    headers: &[(String, String)],
+) -> Result<Reply, Miss> {
+    connection.send(request(host, path, headers).as_bytes())?;
+    let mut incoming = Incoming { connection, bytes: Vec::new(), body: Vec::new() };
+    let (mut reply, framing) = incoming.head()?;
     incoming.connection.until(Instant::now() + BODY_TIME);
     incoming.body(&framing).map_err(|why| Miss {
         status: Some(reply.status),
         ..Miss::after_connect(format!("{}, then {why}", reply.line()))
     })?;
+    reply.body = incoming.body;
     Ok(reply)
+}
+
+fn request(host: SocketAddr, path: &str, headers: &[(String, String)]) -> String {
+    let own = [
+        ("Host", host.to_string()),
+        ("User-Agent", concat!("austere/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("Accept", "*/*".to_owned()),
+        ("Connection", "close".to_owned()),
+    ];
+    let mut request = format!("GET {path} HTTP/1.1\r\n");
+    let own = own.iter().map(|(name, value)| (*name, value));
+    let own = own.filter(|(name, _)| !headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)));
+    for (name, value) in own.chain(headers.iter().map(|(name, value)| (name.as_str(), value))) {
+        let _ = write!(request, "{name}: {value}\r\n");
+    }
+    request + "\r\n"
 }
 
 struct Incoming<'a, 'w> {
     connection: &'a mut Connection<'w>,
     /// Received and not yet understood.
     bytes: Vec<u8>,
-    closed: bool,
+    body: Vec<u8>,
 }
 
 impl Incoming<'_, '_> {
     fn more(&mut self) -> Result<usize, Miss> {
         let mut chunk = [0; 8192];
         let count = self.connection.receive(&mut chunk)?;
-        self.closed = count == 0;
         self.bytes.extend_from_slice(&chunk[..count]);
         Ok(count)
     }
@@ -115,12 +135,10 @@ impl Incoming<'_, '_> {
             Framing::Chunked => return self.chunks(),
             Framing::UntilClose => u64::MAX,
         };
-        let mut total = 0;
         loop {
-            let here = self.bytes.len() as u64;
-            (left, total) = (left.saturating_sub(here), total + here);
-            self.bytes.clear();
-            if left == 0 || total >= BODY {
+            left = left.saturating_sub(self.bytes.len() as u64);
+            self.body.append(&mut self.bytes);
+            if left == 0 || self.body.len() >= BODY {
                 return Ok(());
             }
             match self.more_body()? {
@@ -133,26 +151,30 @@ impl Incoming<'_, '_> {
     }
 
     fn chunks(&mut self) -> Result<(), String> {
-        let mut total = 0;
+        let mut first = true;
         loop {
             // A chunk's data ends with a line end of its own, which stands before the next size.
-            let start = self.bytes.iter().take_while(|byte| total > 0 && matches!(byte, b'\r' | b'\n')).count();
+            let start = self.bytes.iter().take_while(|byte| !first && matches!(byte, b'\r' | b'\n')).count();
             match httparse::parse_chunk_size(&self.bytes[start..]) {
                 Ok(Status::Complete((_, 0))) => return Ok(()),
                 Ok(Status::Complete((head, size))) => {
-                    let end = size.saturating_add((start + head) as u64);
-                    total = size.saturating_add(total);
-                    if total >= BODY {
-                        return Ok(());
-                    }
-                    while (self.bytes.len() as u64) < end {
+                    self.bytes.drain(..start + head);
+                    first = false;
+                    let wanted = usize::try_from(size).unwrap_or(usize::MAX).min(BODY - self.body.len());
+                    while self.bytes.len() < wanted {
                         match self.more_body()? {
                             More::Bytes => {}
-                            More::Enough => return Ok(()),
+                            More::Enough => {
+                                self.body.append(&mut self.bytes);
+                                return Ok(());
+                            }
                             More::Closed => return Err("closed within a chunk of the body".to_owned()),
                         }
                     }
-                    self.bytes.drain(..usize::try_from(end).unwrap_or(usize::MAX));
+                    self.body.extend(self.bytes.drain(..wanted));
+                    if self.body.len() >= BODY {
+                        return Ok(());
+                    }
                 }
                 Ok(Status::Partial) if self.bytes.len() < HEAD => match self.more_body()? {
                     More::Bytes => {}
@@ -192,8 +214,11 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Reply, Framing)>, Miss> {
         Ok(Status::Partial) => return Ok(None),
         Err(error) => return Err(Miss::after_connect(format!("answered with a broken HTTP head ({error})"))),
     };
-    let reply =
-        Reply { status: response.code.unwrap_or_default(), reason: response.reason.unwrap_or_default().to_owned() };
+    let reply = Reply {
+        status: response.code.unwrap_or_default(),
+        reason: response.reason.unwrap_or_default().to_owned(),
+        body: Vec::new(),
+    };
     let field =
         |name| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
     let chunked = field("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with(b"chunked"));

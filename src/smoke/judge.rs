@@ -5,10 +5,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::log::Listener;
 use super::plan::{Plan, Probe};
 use super::tcp::Watch;
 use super::{Answer, Outcome, ProbeResult, ProbeStatus, findings, probe, span};
-use crate::jail::subject::{End, Stop, Subject};
+use crate::jail::subject::{End, Processes, Stop, Subject};
 
 /// How often it is looked whether the app has ended while probes are under way. A probe's answer is noticed at once.
 const SLICE: Duration = Duration::from_millis(1);
@@ -26,7 +27,16 @@ const STACK: usize = 256 << 10;
 pub fn judge(app: &mut dyn Subject, plan: &Plan) -> Outcome {
     let mut vigil = Vigil { started: app.started(), app, end: None, trouble: None };
     let deadline = vigil.started + plan.timeout;
+    let listener = Listener::new(plan, vigil.started);
+    if let Some(listener) = &listener {
+        vigil.app.listen(listener.ears());
+    }
     let mut probes = ask_ports(&mut vigil, plan, deadline);
+    if let Some(listener) = &listener {
+        while !listener.is_done(vigil.end.is_some()) && !vigil.is_over(SLICE) && Instant::now() < deadline {}
+        listener.is_done(vigil.end.is_some());
+        by_ear(listener, plan, &vigil, &mut probes);
+    }
     for (probe, result) in plan.probes.iter().zip(&mut probes) {
         let until = match probe {
             Probe::Exit { .. } => deadline,
@@ -37,14 +47,14 @@ pub fn judge(app: &mut dyn Subject, plan: &Plan) -> Outcome {
         *result = by_end(probe, &vigil);
     }
     let took = vigil.started.elapsed();
-    if plan.has_ports() {
+    if !plan.allows_end() {
         vigil.wait_until(Instant::now() + SETTLE);
     }
 
     let passed = |result: &ProbeResult| result.status == ProbeStatus::Passed;
     let all_passed = !probes.is_empty() && probes.iter().all(passed);
-    let as_planned = vigil.end.is_some() && !plan.has_ports() && all_passed;
-    let answer = match (&vigil.end, &vigil.trouble) {
+    let as_planned = vigil.end.is_some() && plan.allows_end() && all_passed;
+    let mut answer = match (&vigil.end, &vigil.trouble) {
         (Some(_), _) if !as_planned => Answer::Fails,
         (_, Some(_)) => Answer::Unknown,
         _ if all_passed => Answer::Works,
@@ -53,9 +63,14 @@ pub fn judge(app: &mut dyn Subject, plan: &Plan) -> Outcome {
     };
     let alive_after_probes = vigil.end.is_none() && vigil.trouble.is_none();
     let grace = if answer == Answer::Works { plan.grace } else { plan.grace.min(LAST_WORDS) };
+    let processes = if vigil.end.is_none() { vigil.app.processes() } else { Processes::default() };
     let stop = vigil.stop(grace);
+    if plan.judges_stop && answer == Answer::Works && stop.is_some_and(|stop| stop.killed) {
+        answer = Answer::Fails;
+    }
+    let trouble = vigil.trouble.as_deref();
     let evidence =
-        findings::Evidence { plan, answer, probes: &probes, end: vigil.end, stop, trouble: vigil.trouble.as_deref() };
+        findings::Evidence { plan, answer, probes: &probes, end: vigil.end, stop, processes: &processes, trouble };
     let (summary, findings) = findings::explain(&evidence);
     let (end, ended_at) = vigil.end.unzip();
     let output = vigil.app.output();
@@ -139,6 +154,20 @@ fn ask_ports(vigil: &mut Vigil<'_>, plan: &Plan, deadline: Instant) -> Vec<Probe
         }
     });
     results
+}
+
+/// What came of the lines that were waited for.
+fn by_ear(listener: &Listener, plan: &Plan, vigil: &Vigil<'_>, results: &mut [ProbeResult]) {
+    for (index, (probe, result)) in plan.probes.iter().zip(results).enumerate() {
+        if !matches!(probe, Probe::Log { .. }) {
+            continue;
+        }
+        let (status, detail, at) = match listener.hit(index) {
+            Some(hit) => (ProbeStatus::Passed, format!("wrote `{}`", hit.line), hit.at),
+            None => (ProbeStatus::Failed, "no such line".to_owned(), vigil.started.elapsed()),
+        };
+        *result = ProbeResult { at, took: at, attempts: 1, ..ProbeResult::of(probe, status, detail) };
+    }
 }
 
 /// The result of a probe that only looks at the app's end.

@@ -5,12 +5,14 @@
 mod findings;
 mod http;
 mod judge;
+mod log;
 pub mod plan;
 mod probe;
 mod refused;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod udp;
 
 use std::time::Duration;
 

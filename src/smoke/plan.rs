@@ -1,8 +1,10 @@
 //! What the app must answer before it is believed to work.
 
+pub mod file;
+mod health;
+mod probes;
 mod words;
 
-use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -11,11 +13,12 @@ use serde::Serialize;
 use crate::finding::{Finding, Role, Severity};
 use crate::image::{Config, Protocol};
 
-pub use words::{WordError, seconds};
+pub use probes::{Kind, Pattern, Probe, StatusRange, hex};
+pub use words::{WordError, https, seconds};
 
 /// How long an app has to become ready when nobody said otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an app has to end after its stop signal; `docker stop` waits as long.
+/// How long an app has to end after its stop signal when nobody judges it.
 pub const GRACE: Duration = Duration::from_secs(1);
 /// How long an app that promises no port must stay up.
 const UP: Duration = Duration::from_secs(3);
@@ -31,6 +34,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// From the stop signal to SIGKILL.
     pub grace: Duration,
+    /// An app that does not end by its stop signal within the grace has failed.
+    pub judges_stop: bool,
     /// What the plan leaves out, and why it is as it is.
     pub notes: Vec<Finding>,
 }
@@ -49,101 +54,6 @@ pub enum Origin {
     Manifest,
 }
 
-/// One thing an app must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Probe {
-    /// Accept a TCP connection. HTTP is tried as well, and whatever it answers does not make the probe fail.
-    Port {
-        /// On the room's own address.
-        port: u16,
-    },
-    /// Answer `GET path` with one of these statuses.
-    Http {
-        /// On the room's own address.
-        port: u16,
-        /// Starts with `/`; visible ASCII only.
-        path: String,
-        /// The statuses that count as an answer.
-        status: StatusRange,
-    },
-    /// Accept a TCP connection, and hold a conversation of one sentence where one is given.
-    Tcp {
-        /// On the room's own address.
-        port: u16,
-        /// What is said first.
-        send: Option<Vec<u8>>,
-        /// What the reply must contain.
-        expect: Option<Vec<u8>>,
-    },
-    /// End by itself, with this exit code.
-    Exit {
-        /// 0 to 255.
-        code: u8,
-    },
-    /// Not end.
-    Up {
-        /// Counted from the app's start.
-        duration: Duration,
-        /// Ending with exit code 0 before is as good.
-        or_exit_0: bool,
-    },
-}
-
-/// HTTP statuses from one to another, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusRange {
-    low: u16,
-    high: u16,
-}
-
-impl StatusRange {
-    /// An answer that is neither an error of the client nor of the server.
-    pub const OK: StatusRange = StatusRange { low: 200, high: 399 };
-
-    /// Whether `status` is one of them.
-    pub fn contains(self, status: u16) -> bool {
-        (self.low..=self.high).contains(&status)
-    }
-}
-
-impl fmt::Display for StatusRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.low, self.high) {
-            (low, high) if low == high => write!(f, "{low}"),
-            (low, high) => write!(f, "{low}-{high}"),
-        }
-    }
-}
-
-/// A kind of probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A port accepts a connection; what it answers to HTTP is shown.
-    Port,
-    /// An HTTP status.
-    Http,
-    /// A TCP connection, perhaps with a reply.
-    Tcp,
-    /// An exit code.
-    Exit,
-    /// A time without an end.
-    Up,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Port => "port",
-            Kind::Http => "http",
-            Kind::Tcp => "tcp",
-            Kind::Exit => "exit",
-            Kind::Up => "up",
-        })
-    }
-}
-
 /// Probes that cannot make a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -151,8 +61,23 @@ pub enum PlanError {
     #[error("a smoke plan without a probe proves nothing")]
     Empty,
     /// An app cannot be asked to end and to stay.
-    #[error("an app that has to end with exit code {0} cannot also have to stay and answer\n  hint: use --exit alone")]
+    #[error(
+        "an app that has to end with exit code {0} cannot also have to stay and answer\n  hint: of the others, only a line of its log can be asked for beside it"
+    )]
     ExitAndMore(u8),
+    /// Only one end is possible.
+    #[error("an app cannot end with two exit codes")]
+    TwoExits,
+    /// A plan file that is not one.
+    #[error("line {line}, column {column}: {why}")]
+    File {
+        /// From 1; 0 where it is not known.
+        line: u64,
+        /// From 1.
+        column: u64,
+        /// What is wrong there.
+        why: String,
+    },
 }
 
 impl Plan {
@@ -162,16 +87,30 @@ impl Plan {
     ///
     /// [`PlanError`]: no probes, or probes that contradict each other.
     pub fn new(origin: Origin, probes: Vec<Probe>, timeout: Duration) -> Result<Self, PlanError> {
-        let exit = probes.iter().find_map(|probe| if let Probe::Exit { code } = probe { Some(*code) } else { None });
-        match exit {
+        let codes: Vec<_> = probes
+            .iter()
+            .filter_map(|probe| if let Probe::Exit { code } = probe { Some(*code) } else { None })
+            .collect();
+        let stays = |probe: &Probe| probe.port().is_some() || matches!(probe, Probe::Up { .. });
+        match codes[..] {
             _ if probes.is_empty() => Err(PlanError::Empty),
-            Some(code) if probes.len() > 1 => Err(PlanError::ExitAndMore(code)),
-            _ => Ok(Plan { origin, probes, timeout, grace: GRACE, notes: Vec::new() }),
+            [_, _, ..] => Err(PlanError::TwoExits),
+            [code] if probes.iter().any(stays) => Err(PlanError::ExitAndMore(code)),
+            _ => Ok(Plan { origin, probes, timeout, grace: GRACE, judges_stop: false, notes: Vec::new() }),
         }
     }
 
-    /// The plan that follows from an image alone: every exposed TCP port accepts a connection. An image that exposes none must
-    /// stay up for 3 seconds or exit 0.
+    /// The same plan, which judges the stop too.
+    #[must_use]
+    pub fn with_grace(self, grace: Option<Duration>) -> Self {
+        match grace {
+            Some(grace) => Plan { grace, judges_stop: true, ..self },
+            None => self,
+        }
+    }
+
+    /// The plan that follows from an image alone: every exposed TCP port accepts a connection, or answers what the image's health
+    /// check asks it. An image that exposes none must stay up for 3 seconds or exit 0.
     pub fn from_image(config: &Config, timeout: Duration) -> Self {
         let mut exposed = config.exposed_ports.clone();
         exposed.sort_unstable();
@@ -190,6 +129,7 @@ impl Plan {
                 note("port-not-checked", format!("port {}/{protocol} is exposed and was not checked", exposed.port), "")
             })
             .collect();
+        health::refine(config, &mut probes, &mut notes);
         if probes.is_empty() {
             probes.push(Probe::Up { duration: UP, or_exit_0: true });
             notes.push(note(
@@ -198,12 +138,18 @@ impl Plan {
                 "say what the app must answer: --http PORT[/PATH], --tcp PORT, --exit CODE or --up SECONDS",
             ));
         }
-        Plan { origin: Origin::Image, probes, timeout, grace: GRACE, notes }
+        Plan { origin: Origin::Image, probes, timeout, grace: GRACE, judges_stop: false, notes }
     }
 
     /// Whether some probe asks the app to accept connections.
     pub fn has_ports(&self) -> bool {
         self.probes.iter().any(|probe| probe.port().is_some())
+    }
+
+    /// Whether an app that has ended can have done all that was asked.
+    pub fn allows_end(&self) -> bool {
+        let ends = |probe: &Probe| matches!(probe, Probe::Exit { .. } | Probe::Up { or_exit_0: true, .. });
+        !self.has_ports() && self.probes.iter().any(ends)
     }
 }
 
@@ -216,49 +162,6 @@ fn note(code: &str, message: String, advice: &str) -> Finding {
         message,
         advice,
         ..Finding::default()
-    }
-}
-
-impl Probe {
-    /// The kind of probe.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Probe::Port { .. } => Kind::Port,
-            Probe::Http { .. } => Kind::Http,
-            Probe::Tcp { .. } => Kind::Tcp,
-            Probe::Exit { .. } => Kind::Exit,
-            Probe::Up { .. } => Kind::Up,
-        }
-    }
-
-    /// What it is about: `80`, `80/healthz`, `code 0`, `3 s`.
-    pub fn target(&self) -> String {
-        match self {
-            Probe::Port { port } | Probe::Tcp { port, .. } => port.to_string(),
-            Probe::Http { port, path, .. } => format!("{port}{path}"),
-            Probe::Exit { code } => format!("code {code}"),
-            Probe::Up { duration, .. } => format!("{} s", duration.as_secs_f64()),
-        }
-    }
-
-    /// What makes it pass, as the end of a sentence that starts with "it must".
-    pub fn want(&self) -> String {
-        match self {
-            Probe::Port { .. } | Probe::Tcp { expect: None, .. } => "accept a connection".to_owned(),
-            Probe::Http { status, .. } => format!("answer with status {status}"),
-            Probe::Tcp { expect: Some(expect), .. } => format!("answer `{}`", expect.escape_ascii()),
-            Probe::Exit { code } => format!("exit {code}"),
-            Probe::Up { or_exit_0: false, .. } => "stay up".to_owned(),
-            Probe::Up { or_exit_0: true, .. } => "stay up or exit 0".to_owned(),
-        }
-    }
-
-    /// The port it connects to.
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            Probe::Port { port } | Probe::Http { port, .. } | Probe::Tcp { port, .. } => Some(*port),
-            Probe::Exit { .. } | Probe::Up { .. } => None,
-        }
     }
 }
 
@@ -300,5 +203,9 @@ mod tests {
         assert!(matches!(plan(vec![tcp.clone(), Probe::Exit { code: 3 }]), Err(PlanError::ExitAndMore(3))));
         assert!(plan(vec![Probe::Exit { code: 3 }]).is_ok());
         assert!(plan(vec![tcp]).is_ok());
+        let log = Probe::log("done").unwrap();
+        assert!(plan(vec![log.clone(), Probe::Exit { code: 3 }]).unwrap().allows_end());
+        assert!(!plan(vec![log]).unwrap().allows_end());
+        assert!(matches!(plan(vec![Probe::Exit { code: 3 }, Probe::Exit { code: 4 }]), Err(PlanError::TwoExits)));
     }
 }

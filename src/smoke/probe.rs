@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::http::{self, Reply};
 use super::plan::Probe;
-use super::tcp::{Connection, Miss, Watch, converse};
-use super::{ProbeResult, ProbeStatus};
+use super::tcp::{Connection, Miss, Watch, converse, holds};
+use super::{ProbeResult, ProbeStatus, udp};
 use crate::netns::Room;
 
 /// The first wait after a refused connection; each wait is half as long again as the one before.
@@ -73,21 +73,31 @@ pub(super) fn run(probe: &Probe, room: &Room, watch: &Watch<'_>, crowd: u32) -> 
         wait = (wait * 3 / 2).min(most);
     }
     if !connected && !watch.is_over() {
-        result.loopback = on_loopback(to, watch);
+        result.loopback = on_loopback(probe, to, watch);
     }
     result
 }
 
 fn once(probe: &Probe, to: SocketAddr, watch: &Watch<'_>, until: Instant) -> Result<Seen, Miss> {
+    if let Probe::Udp { send, expect, .. } = probe {
+        return udp::ask(to, send, expect.as_deref(), watch, until).map(|detail| Seen { detail, status: None });
+    }
     let mut connection = Connection::open(to, watch, until)?;
     match probe {
-        Probe::Http { path, status, .. } => {
-            let reply = http::get(&mut connection, to, path)?;
-            let seen = Seen { detail: reply.line(), status: Some(reply.status) };
-            if !status.contains(reply.status) {
-                return Err(Miss { status: seen.status, ..Miss::after_connect(seen.detail) });
+        Probe::Http { path, status, contains, headers, .. } => {
+            let reply = http::get(&mut connection, to, path, headers)?;
+            let said = reply.line();
+            let lacks = contains.as_ref().filter(|text| !holds(&reply.body, text.as_bytes()));
+            match lacks {
+                _ if !status.contains(reply.status) => {
+                    Err(Miss { status: Some(reply.status), ..Miss::after_connect(said) })
+                }
+                Some(text) => {
+                    let why = format!("{said} without `{text}` in its body");
+                    Err(Miss { status: Some(reply.status), ..Miss::after_connect(why) })
+                }
+                None => Ok(Seen { detail: said, status: Some(reply.status) }),
             }
-            Ok(seen)
         }
         Probe::Tcp { send, expect, .. } => {
             let detail = converse(&mut connection, send.as_deref(), expect.as_deref())?;
@@ -103,7 +113,7 @@ fn try_http<'a>(mut connection: Connection<'a>, to: SocketAddr, watch: &'a Watch
     let until = Instant::now() + HTTP_TRY;
     loop {
         connection.until(until);
-        let answer = http::get(&mut connection, to, "/");
+        let answer = http::get(&mut connection, to, "/", &[]);
         if let Ok(Reply { status: 500.., .. }) = answer
             && Instant::now() + ANSWERED_WAIT < until
             && !watch.is_over()
@@ -126,11 +136,15 @@ fn try_http<'a>(mut connection: Connection<'a>, to: SocketAddr, watch: &'a Watch
 }
 
 /// The loopback address that accepts where the room's own does not.
-fn on_loopback(to: SocketAddr, watch: &Watch<'_>) -> Option<IpAddr> {
+fn on_loopback(probe: &Probe, to: SocketAddr, watch: &Watch<'_>) -> Option<IpAddr> {
     let candidates = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
     candidates.into_iter().filter(|_| !to.ip().is_loopback()).find(|address| {
         let until = Instant::now() + Duration::from_millis(200);
-        Connection::open(SocketAddr::new(*address, to.port()), watch, until).is_ok()
+        let there = SocketAddr::new(*address, to.port());
+        match probe {
+            Probe::Udp { send, .. } => udp::ask(there, send, None, watch, until).is_ok(),
+            _ => Connection::open(there, watch, until).is_ok(),
+        }
     })
 }
 

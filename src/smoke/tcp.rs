@@ -120,7 +120,7 @@ pub(super) fn converse(
             // What came before says more than how it ended.
             Err(_) => break,
         }
-        if reply[from..].windows(expect.len()).any(|window| window == expect) {
+        if holds(&reply[from..], expect) {
             return Ok(format!("answers `{}`", excerpt(&reply)));
         }
     }
@@ -129,6 +129,11 @@ pub(super) fn converse(
     } else {
         format!("answered `{}`", excerpt(&reply))
     }))
+}
+
+/// Whether `text` contains `part`.
+pub(super) fn holds(text: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
 /// The first line of what an app said, short enough for a report.
@@ -143,7 +148,7 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
 }
 
 /// An error as people call it, without the number.
-fn plainly(error: &io::Error) -> String {
+pub(super) fn plainly(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         ErrorKind::ConnectionReset => "connection reset".to_owned(),

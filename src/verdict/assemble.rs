@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::facts::{Austere, Host, Ids, ImageFacts, Preset};
-use super::run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, Rung};
+use super::run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, RunFacts, Rung};
 use super::{Baseline, Reached, Schema, Status, Verdict, decide, millis};
 use crate::finding::Finding;
 use crate::measure::Measure;
@@ -29,6 +29,8 @@ pub struct Evidence<'a> {
     pub plan: &'a Plan,
     /// What it did, in the judging run.
     pub outcome: &'a Outcome,
+    /// All runs that were judged, in their order; that one is among them.
+    pub runs: &'a [Outcome],
     /// What the jail reports of that run.
     pub measures: Vec<Measure>,
     /// What the run without hardening showed.
@@ -68,6 +70,7 @@ impl Verdict {
             levels: Levels::default(),
             measures: evidence.measures,
             probes: outcome.probes.iter().map(ProbeFacts::from).collect(),
+            runs: evidence.runs.iter().map(RunFacts::from).collect(),
             findings,
             app: App::from(outcome),
             durations_ms: Durations {

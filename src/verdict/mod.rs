@@ -16,7 +16,7 @@ use crate::measure::Measure;
 pub use assemble::Evidence;
 pub use decide::{Judgement, decide};
 use facts::{Austere, Host, Ids, ImageFacts, Preset};
-use run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, Rung};
+use run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, RunFacts, Rung};
 
 /// What austere found out about one image.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -55,6 +55,8 @@ pub struct Verdict {
     pub measures: Vec<Measure>,
     /// What came of each probe, in the plan's order.
     pub probes: Vec<ProbeFacts>,
+    /// What each run came to: one, or as many as `--repeat` asked for. The rest of the document is about the one that decides.
+    pub runs: Vec<RunFacts>,
     /// The cause first.
     pub findings: Vec<Finding>,
     /// What the app left behind.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Reached, millis};
 use crate::jail::subject::{End, Output};
 use crate::smoke::plan::{Kind, Origin, Plan};
-use crate::smoke::{Outcome, ProbeResult, ProbeStatus};
+use crate::smoke::{Answer, Outcome, ProbeResult, ProbeStatus};
 
 /// What the app had to do.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -49,6 +49,31 @@ pub struct ProbeFacts {
     pub took_ms: f64,
     /// How often it was tried.
     pub attempts: u32,
+}
+
+/// What one run came to.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RunFacts {
+    /// Whether the app worked.
+    pub status: RunStatus,
+    /// The same as the end of a sentence: `exit 1 after 12 ms, before port 80 answered`.
+    pub summary: String,
+    /// From the app's start to the last probe's answer, in milliseconds.
+    pub smoke_ms: f64,
+    /// From its stop signal to its end; absent when it had ended before.
+    pub stop_ms: Option<f64>,
+}
+
+/// Whether the app worked in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// It did all that was asked.
+    Works,
+    /// It did not.
+    Fails,
+    /// It could not be watched or reached.
+    Unknown,
 }
 
 /// One step of the ladder.
@@ -175,6 +200,21 @@ impl From<&ProbeResult> for ProbeFacts {
             at_ms: millis(result.at),
             took_ms: millis(result.took),
             attempts: result.attempts,
+        }
+    }
+}
+
+impl From<&Outcome> for RunFacts {
+    fn from(outcome: &Outcome) -> Self {
+        RunFacts {
+            status: match outcome.answer {
+                Answer::Works => RunStatus::Works,
+                Answer::Fails => RunStatus::Fails,
+                Answer::Unknown => RunStatus::Unknown,
+            },
+            summary: outcome.summary.clone(),
+            smoke_ms: millis(outcome.took),
+            stop_ms: outcome.stop.map(|stop| millis(stop.took)),
         }
     }
 }

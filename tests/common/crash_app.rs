@@ -45,9 +45,7 @@ pub fn play(role: &str) {
 fn start(role: &str) {
     // Linux lets a program name itself, in whatever root it is.
     let mut command = Command::new("/proc/self/exe");
-    let child = command.env(ROLE, role).stdin(Stdio::null()).spawn().unwrap();
-    // Nobody waits for it: that is what makes it hard to get rid of.
-    drop(child);
+    command.env(ROLE, role).stdin(Stdio::null()).spawn().unwrap();
 }
 
 /// Heeds no signal that can be blocked.

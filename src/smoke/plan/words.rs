@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::{Probe, StatusRange};
 
+/// What is sent to a UDP port when nobody said what. Not an empty datagram, which some take for an end.
+pub(super) const KNOCK: &[u8] = &[0];
+
 /// A word that names no probe.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WordError {
@@ -22,6 +25,22 @@ pub enum WordError {
     /// Not a time, or longer than a day.
     #[error("`{0}` is not a number of seconds (above 0, at most 86400; 2.5 is fine)")]
     Seconds(String),
+    /// Not a regular expression.
+    #[error("`{0}` is not a regular expression: {1}")]
+    Regex(String, String),
+    /// Not pairs of hexadecimal digits.
+    #[error("`{0}` is not hexadecimal (two digits a byte, such as 0aff)")]
+    Hex(String),
+    /// Not a header field of a request.
+    #[error(
+        "`{0}` is not a header that can be sent (a name of letters, digits and dashes, a value of printable ASCII)"
+    )]
+    Header(String),
+    /// TLS.
+    #[error(
+        "HTTPS is not asked: there is no TLS in austere yet (docs/plan.md says why)\n  hint: a tcp probe asks whether the port accepts"
+    )]
+    Https,
 }
 
 impl Probe {
@@ -35,11 +54,26 @@ impl Probe {
             Some((place, status)) => (place, status.parse()?),
             None => (text, StatusRange::OK),
         };
-        let (port, path) = place.find('/').map_or((place, "/"), |slash| place.split_at(slash));
-        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(WordError::Path(path.to_owned()));
-        }
-        Ok(Probe::Http { port: port_number(port)?, path: path.to_owned(), status })
+        let (port, at) = place.find('/').map_or((place, "/"), |slash| place.split_at(slash));
+        Ok(Probe::Http { port: port_number(port)?, path: path(at)?, status, contains: None, headers: Vec::new() })
+    }
+
+    /// `PORT` of UDP.
+    ///
+    /// # Errors
+    ///
+    /// [`WordError::Port`].
+    pub fn udp(text: &str) -> Result<Self, WordError> {
+        Ok(Probe::Udp { port: port_number(text)?, send: KNOCK.to_vec(), expect: None })
+    }
+
+    /// A regular expression for a line of output.
+    ///
+    /// # Errors
+    ///
+    /// [`WordError::Regex`].
+    pub fn log(text: &str) -> Result<Self, WordError> {
+        Ok(Probe::Log { regex: text.parse()? })
     }
 
     /// `PORT`.
@@ -104,7 +138,50 @@ pub fn seconds(text: &str) -> Result<Duration, WordError> {
         .ok_or_else(|| WordError::Seconds(text.to_owned()))
 }
 
-fn port_number(text: &str) -> Result<u16, WordError> {
+/// Refuses what cannot be asked.
+///
+/// # Errors
+///
+/// Always [`WordError::Https`].
+pub fn https(_: &str) -> Result<Probe, WordError> {
+    Err(WordError::Https)
+}
+
+/// A path that a request line can carry.
+pub(super) fn path(text: &str) -> Result<String, WordError> {
+    if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(WordError::Path(text.to_owned()))
+    }
+}
+
+/// Two digits a byte; white space between them does not count.
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>, WordError> {
+    let refused = || WordError::Hex(text.to_owned());
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|c| !c.is_ascii_whitespace())
+        .map(|c| c.to_digit(16).map(|d| d as u8))
+        .collect::<Option<_>>()
+        .ok_or_else(refused)?;
+    if digits.len() % 2 == 1 {
+        return Err(refused());
+    }
+    Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// A header field that cannot become anything else.
+pub(super) fn header(name: &str, value: &str) -> Result<(String, String), WordError> {
+    let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if named && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        Ok((name.to_owned(), value.to_owned()))
+    } else {
+        Err(WordError::Header(format!("{name}: {value}")))
+    }
+}
+
+pub(super) fn port_number(text: &str) -> Result<u16, WordError> {
     let port = digits(text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
     port.ok_or_else(|| WordError::Port(text.to_owned()))
 }
@@ -125,7 +202,7 @@ mod tests {
 
     fn http(text: &str) -> (u16, String, String) {
         match Probe::http(text).unwrap() {
-            Probe::Http { port, path, status } => (port, path, status.to_string()),
+            Probe::Http { port, path, status, .. } => (port, path, status.to_string()),
             other => panic!("{other:?}"),
         }
     }
@@ -157,6 +234,23 @@ mod tests {
         }
         for text in ["", "0", "0.0", "-1", "+1", ".5", "1e3", "inf", "NaN", "86401", "3s", "1.2.3"] {
             assert!(matches!(seconds(text), Err(WordError::Seconds(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_patterns_and_headers_are_read_or_refused() {
+        assert_eq!(bytes("0aFF 00"), Ok(vec![10, 255, 0]));
+        assert_eq!(bytes(""), Ok(vec![]));
+        for text in ["0", "0x0a", "gg", "0a ff 0"] {
+            assert!(matches!(bytes(text), Err(WordError::Hex(_))), "{text}");
+        }
+        assert!(Probe::log("^ready( to .*)?$").is_ok());
+        for text in ["", "(", "(a{1000}){10000}", "[z-a]"] {
+            assert!(matches!(Probe::log(text), Err(WordError::Regex(..))), "{text}");
+        }
+        assert!(header("X-Test", "a b").is_ok());
+        for (name, value) in [("", "x"), ("A B", "x"), ("A:", "x"), ("A", "x\r\nB: y"), ("A", "ü")] {
+            assert!(header(name, value).is_err(), "{name}");
         }
     }
 

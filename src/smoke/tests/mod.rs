@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use super::plan::{Origin, Plan, Probe};
 use super::{Outcome, span};
-use crate::jail::subject::{End, Output, Stop, Subject};
+use crate::jail::subject::{Ear, End, Output, Processes, Stop, Subject};
 use crate::netns::Room;
 
 /// An ordinary process, without a jail.
@@ -79,6 +79,20 @@ impl Subject for Process {
 
     fn output(&self) -> Output {
         Output::default()
+    }
+
+    fn listen(&mut self, [_, mut ear]: [Ear; 2]) {
+        let mut stderr = self.child.stderr.take().unwrap();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+                ear.hear(&buffer[..count]);
+            }
+        });
+    }
+
+    fn processes(&self) -> Processes {
+        Processes::default()
     }
 }
 
