@@ -8,6 +8,7 @@ mod limits;
 mod run;
 mod session;
 mod unpack;
+mod usage;
 mod verify;
 
 use std::io::Write as _;
