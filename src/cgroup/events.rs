@@ -18,8 +18,8 @@ pub struct Events {
 pub struct Killed {
     /// How many.
     pub processes: u64,
-    /// How often the limit was met. Never, where the host itself had no memory left.
-    pub met: u64,
+    /// The limit was reached; otherwise the host itself, or a group above, had no memory left.
+    pub at_limit: bool,
     /// The limit in bytes.
     pub limit: u64,
 }
@@ -32,6 +32,9 @@ pub struct Refused {
     /// The most that were allowed.
     pub limit: u64,
 }
+
+/// So many bytes below the limit the next page may already be refused: the largest page.
+const NEARLY: u64 = 64 << 10;
 
 pub(super) fn read(limits: &[(Limit, Result<(), Why>)], places: &[Place]) -> Events {
     let place = |controller| places.iter().find(|place: &&Place| place.has(controller));
@@ -47,19 +50,20 @@ pub(super) fn read(limits: &[(Limit, Result<(), Why>)], places: &[Place]) -> Eve
     events
 }
 
-/// Version 1 has counted kills since Linux 4.13.
+/// Version 1 has counted kills since Linux 4.13. It does not count every time the limit of memory with swap is met (6.18 does not), so
+/// the highest use is looked at too.
 fn killed(place: &Place, limit: u64) -> Option<Killed> {
     let number = |file: &str| place.folder().read(file).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    let (processes, met) = match place {
+    let (processes, at_limit) = match place {
         Place::V1(_, folder) => (
             folder.count("memory.oom_control", "oom_kill"),
-            number("memory.failcnt").saturating_add(number("memory.memsw.failcnt")),
+            number("memory.failcnt") > 0 || number("memory.max_usage_in_bytes").saturating_add(NEARLY) >= limit,
         ),
         Place::V2(_, folder) => {
-            (folder.count("memory.events", "oom_kill"), folder.count("memory.events", "max").unwrap_or(0))
+            (folder.count("memory.events", "oom_kill"), folder.count("memory.events", "max").is_some_and(|met| met > 0))
         }
     };
-    processes.filter(|processes| *processes > 0).map(|processes| Killed { processes, met, limit })
+    processes.filter(|processes| *processes > 0).map(|processes| Killed { processes, at_limit, limit })
 }
 
 fn refused(place: &Place, limit: u32) -> Option<Refused> {

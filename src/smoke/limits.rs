@@ -17,12 +17,12 @@ const ROOM: &str =
 const CROWD: &str = "give it more (`--pids-limit`; threads count), or let it start fewer workers";
 
 fn oom(killed: &Killed) -> String {
-    let Killed { processes, met, limit } = *killed;
-    let who = plural(processes, "process", "processes");
-    let limit = Bytes(limit);
-    match met {
-        0 => format!("the kernel killed {who} for want of memory on the host; the limit of {limit} was never met"),
-        _ => format!("the kernel killed {who} for want of memory; the limit of {limit} was met {}", times(met)),
+    let who = plural(killed.processes, "process", "processes");
+    let limit = Bytes(killed.limit);
+    if killed.at_limit {
+        format!("the kernel killed {who} for want of memory at the limit of {limit}")
+    } else {
+        format!("the kernel killed {who} for want of memory outside; the limit of {limit} was not reached")
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     }
 
     const BOTH: Events = Events {
-        killed: Some(Killed { processes: 1, met: 12, limit: 64 << 20 }),
+        killed: Some(Killed { processes: 1, at_limit: true, limit: 64 << 20 }),
         refused: Some(Refused { times: 3, limit: 20 }),
     };
 
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(failed.findings[0].role, Role::Cause);
         assert_eq!(
             failed.summary,
-            "killed by SIGKILL after 1 s: the kernel killed 1 process for want of memory; the limit of 64 MiB was met 12 times"
+            "killed by SIGKILL after 1 s: the kernel killed 1 process for want of memory at the limit of 64 MiB"
         );
         let works = outcome(Answer::Works).with_limits_met(&BOTH);
         assert_eq!((works.findings[0].role, &works.summary), (Role::Contributing, &outcome(Answer::Works).summary));
@@ -116,7 +116,7 @@ mod tests {
     fn numbers_are_said() {
         let said = |events: &Events| limits_met(events).into_iter().map(|finding| finding.message).collect::<Vec<_>>();
         assert_eq!(said(&BOTH)[1], "a new process was refused 3 times; the limit is 20 processes");
-        let host = Events { killed: Some(Killed { processes: 2, met: 0, limit: 64 << 20 }), refused: None };
-        assert!(said(&host)[0].contains("2 processes for want of memory on the host"));
+        let host = Events { killed: Some(Killed { processes: 2, at_limit: false, limit: 64 << 20 }), refused: None };
+        assert!(said(&host)[0].contains("2 processes for want of memory outside"));
     }
 }
