@@ -67,8 +67,7 @@ pub(super) fn set(folder: &Folder, limit: &Limit) -> Result<(), Why> {
 }
 
 pub(super) fn get(folder: &Folder, limit: &Limit) -> Result<Option<u64>, Why> {
-    let read =
-        |file: &str| folder.read(file).and_then(|text| number(&text).ok_or_else(|| format!("{file} says {text}")));
+    let read = |file: &str| number(file, &folder.read(file)?);
     match limit {
         Limit::Memory(_) => read("memory.max"),
         // Here swap has a limit of its own; asked for are both together.
@@ -76,13 +75,15 @@ pub(super) fn get(folder: &Folder, limit: &Limit) -> Result<Option<u64>, Why> {
         Limit::Pids(_) => read("pids.max"),
         Limit::Cpu(_) => {
             let text = folder.read("cpu.max")?;
-            let quota = text.strip_suffix(&format!(" {}", Cpus::PERIOD)).and_then(number);
-            quota.ok_or_else(|| format!("cpu.max says {text}"))
+            number("cpu.max", text.strip_suffix(&format!(" {}", Cpus::PERIOD)).unwrap_or(&text))
         }
     }
 }
 
-/// A number, or `max` for none; the outer `None` for anything else.
-fn number(text: &str) -> Option<Option<u64>> {
-    if text == "max" { Some(None) } else { text.parse().ok().map(Some) }
+/// A number, or `max` for none.
+fn number(file: &str, text: &str) -> Result<Option<u64>, Why> {
+    if text == "max" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| format!("{file} says {text}"))
 }
