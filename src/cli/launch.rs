@@ -4,6 +4,7 @@ use anyhow::Context;
 
 use super::session::Session;
 use crate::caps;
+use crate::cgroup;
 use crate::ids::Identity;
 use crate::image;
 use crate::jail::{Spec, Stdio};
@@ -25,6 +26,8 @@ pub(super) struct Wishes {
     pub(super) tmpfs: Vec<Tmpfs>,
     /// Arguments in place of the image's `CMD`.
     pub(super) args: Vec<String>,
+    /// What the app may use.
+    pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
     pub(super) without: Vec<String>,
 }
@@ -83,6 +86,7 @@ pub(super) fn spec(
         no_new_privs: hardened,
         seccomp: Some(filter(preset, bounding)?),
         landlock: hardened,
+        limits: wishes.limits,
         unprivileged_port_start: preset.unprivileged_port_start,
         stop_signal: stop_signal(&config.stop_signal)?,
         stdio,

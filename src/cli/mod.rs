@@ -9,6 +9,7 @@ mod run;
 mod session;
 mod store;
 mod unpack;
+mod usage;
 mod verify;
 
 use std::io::Write as _;

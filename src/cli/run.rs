@@ -14,12 +14,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::flags::{self, EnvVar, Publish};
 use super::launch::{self, Hardness};
 use super::session::{self, ImageArgs};
+use super::usage::UsageArgs;
 use crate::jail::subject::{End, Subject};
 use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
 use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
+use crate::smoke;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +50,8 @@ pub(super) struct Args {
     pub publish: Vec<Publish>,
 
     #[command(flatten)]
+    pub usage: UsageArgs,
+    #[command(flatten)]
     pub files: ImageArgs,
 }
 
@@ -75,6 +79,7 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         env: flags::variables(&args.env)?,
         tmpfs: args.tmpfs.clone(),
         args: args.arguments.clone(),
+        limits: args.usage.limits()?,
         without: Vec::new(),
     };
     let spec = launch::spec(&session, &args.files.preset, &wishes, Hardness::Hardened, Stdio::Passed)?;
@@ -93,7 +98,11 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     for slot in slots {
         slot.serve(jail.app.room());
     }
-    Ok(match wait(&mut jail.app, &signals)? {
+    let end = wait(&mut jail.app, &signals)?;
+    for finding in smoke::limits_met(&jail.app.limits_met()) {
+        eprintln!("austere: {}", finding.message);
+    }
+    Ok(match end {
         End::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(COULD_NOT)),
         End::Signaled(number) => ExitCode::from(u8::try_from(128 + number).unwrap_or(COULD_NOT)),
     })

@@ -13,6 +13,7 @@ use anyhow::Context;
 use super::flags::{self, EnvVar};
 use super::launch::{self, Hardness};
 use super::session::{self, ImageArgs, Session};
+use super::usage::UsageArgs;
 use super::{CannotEnforce, Format};
 use crate::ids;
 use crate::inventory;
@@ -70,6 +71,8 @@ pub(super) struct Args {
     pub phases: Option<PathBuf>,
 
     #[command(flatten)]
+    pub usage: UsageArgs,
+    #[command(flatten)]
     pub files: ImageArgs,
 
     /// How the verdict is written to standard output
@@ -114,6 +117,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         env: flags::variables(&args.env)?,
         tmpfs: args.tmpfs.clone(),
         args: args.arguments.clone(),
+        limits: args.usage.limits()?,
         without: args.without_measure.clone(),
     };
 
@@ -125,7 +129,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(mut jail) => {
                 measures.extend(jail.measures);
                 phases::begin(Phase::Probe);
-                smoke::judge(&mut jail.app, &plan)
+                let outcome = smoke::judge(&mut jail.app, &plan);
+                outcome.with_limits_met(&jail.app.limits_met())
             }
             Err(refusal) => smoke::refused(&refusal),
         };

@@ -14,6 +14,7 @@ use super::guard::Guard;
 use super::life::Line;
 use super::stdio::{Pumps, Stdio, Streams};
 use super::subject::{Ear, End, Output, Processes, Stop, Subject};
+use crate::cgroup::{Events, Group};
 use crate::netns::Room;
 use crate::phases::{self, Phase};
 use crate::process::Process;
@@ -31,12 +32,22 @@ pub struct App {
     started: Instant,
     stop_signal: i32,
     end: Option<End>,
+    /// Dropped after the app has been ended, because an app in it would keep it.
+    group: Option<Group>,
 }
 
 impl App {
-    pub(super) fn new(pid: Pid, pidfd: OwnedFd, line: Line, streams: Streams, stdio: Stdio, stop_signal: i32) -> Self {
+    pub(super) fn new(
+        pid: Pid,
+        pidfd: OwnedFd,
+        line: Line,
+        streams: Streams,
+        stdio: Stdio,
+        stop_signal: i32,
+        group: Option<Group>,
+    ) -> Self {
         let (pumps, room) = (streams.pump(stdio), Arc::new(Room::host()));
-        App { pid, pidfd, line, pumps, guard: None, room, started: Instant::now(), stop_signal, end: None }
+        App { pid, pidfd, line, pumps, guard: None, room, started: Instant::now(), stop_signal, end: None, group }
     }
 
     /// The app's pid as this process sees it.
@@ -73,6 +84,15 @@ impl App {
 
     pub(super) fn check_guard(&self) -> io::Result<()> {
         self.guard.as_ref().map_or(Ok(()), Guard::check)
+    }
+
+    /// What its limits did to it so far; nothing where it has none.
+    pub fn limits_met(&self) -> Events {
+        self.group.as_ref().map(Group::events).unwrap_or_default()
+    }
+
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     pub(super) fn say_go(&mut self) -> io::Result<()> {

@@ -28,6 +28,7 @@ pub use stdio::Stdio;
 use guard::Guard;
 
 use crate::caps;
+use crate::cgroup;
 use crate::ids;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
@@ -61,6 +62,8 @@ pub struct Spec {
     pub seccomp: Option<(Filter, Option<Witness>)>,
     /// Landlock as a second wall, where the kernel has it.
     pub landlock: bool,
+    /// What the app may use of memory, processes and processors.
+    pub limits: cgroup::Limits,
     /// `net.ipv4.ip_unprivileged_port_start`.
     pub unprivileged_port_start: u16,
     /// The signal that asks the app to stop.
@@ -112,6 +115,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     let (watch, line) = life::line().map_err(failed("making a pipe"))?;
     let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
     let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;
+    let mut group = (!spec.limits.is_empty()).then(|| cgroup::Group::make(&spec.limits, |name| spec.applies(name)));
 
     let (pid, pidfd) = match clone(recipe.namespaces()).map_err(|errno| {
         StartError::Refused(Refusal::host("clone", "new mnt, pid, net, ipc, uts and cgroup namespaces", errno))
@@ -127,14 +131,18 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     // While the launcher works, and while everything it inherited is still open here.
     let before = read_back::Before::take();
     drop((watch, reporter, recipe));
+    if let Some(group) = &mut group {
+        group.take_in(pid);
+    }
+    let is_limited = group.is_some();
     // Before the pumps: a process of several threads cannot be copied.
     let guard = Guard::start(&pidfd);
-    let mut app = App::new(pid, pidfd, line, streams, spec.stdio, spec.stop_signal);
+    let mut app = App::new(pid, pidfd, line, streams, spec.stdio, spec.stop_signal, group);
     app.guarded_by(guard.map_err(failed("starting the app's guard"))?);
     let before = before.map_err(failed("reading /proc/self"))?;
     let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
     // A launcher that was refused is gone by now, and its report says why.
-    let told = app.say_go();
+    let told = if is_limited { app.say_go() } else { Ok(()) }.and_then(|()| app.say_go());
     let stopped = if traced { await_exec(pid).map_err(failed("waiting for the app's exec"))? } else { false };
     // Whether the exec closed the launcher's end or its death did, the pipe ends here.
     let report = reports.read().map_err(failed("reading the launcher's report"))?;
@@ -149,7 +157,8 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     }
     phases::begin(Phase::ReadBack);
     app.check_guard().map_err(failed("looking for the app's guard"))?;
-    let (measures, room) = before.compare(spec, pid.as_raw(), &report, app.streams());
+    let (mut measures, room) = before.compare(spec, pid.as_raw(), &report, app.streams());
+    measures.extend(app.group().map(|group| group.read_back(pid.as_raw())).unwrap_or_default());
     app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
     if stopped {
         ptrace::detach(pid, None).map_err(|errno| StartError::Host("letting the app go", errno.into()))?;

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_no_new_privs;
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, SFlag, stat, umask};
@@ -74,14 +75,22 @@ impl<'a> Recipe<'a> {
         if self.spec.applies("namespaces") {
             flags |= libc::CLONE_NEWUTS;
         }
-        // Without the host's root, /dev/mqueue and the cgroup tree can only be mounted in namespaces of the mounter's own.
-        if self.spec.applies("namespaces") || self.spec.ids == ids::Mode::Single {
-            flags |= libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
+        if self.has_mount_namespaces() {
+            flags |= libc::CLONE_NEWIPC;
+            // With limits it comes later, in the app's own group.
+            if self.spec.limits.is_empty() {
+                flags |= libc::CLONE_NEWCGROUP;
+            }
         }
         if self.spec.applies("network") {
             flags |= libc::CLONE_NEWNET;
         }
         flags
+    }
+
+    /// Without the host's root, /dev/mqueue and the cgroup tree can only be mounted in namespaces of the mounter's own.
+    fn has_mount_namespaces(&self) -> bool {
+        self.spec.applies("namespaces") || self.spec.ids == ids::Mode::Single
     }
 
     /// Follows the recipe; returns only to say which step was refused. Every step is fatal, because the kernel runs programs in a half-built
@@ -97,6 +106,9 @@ impl<'a> Recipe<'a> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
+        if !spec.limits.is_empty() {
+            self.enter_group(parent)?;
+        }
         Self::forget_inheritance()?;
 
         let applies = |measure: &str| spec.applies(measure);
@@ -150,6 +162,16 @@ impl<'a> Recipe<'a> {
         reporter.witness(port_start, landlock, self.observe_filter());
         let errno = execve(program, &self.argv, &self.envp);
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
+    }
+
+    /// Waits until the parent has put us into the app's group. A cgroup namespace shows what is below the group its maker is in, so ours is made
+    /// only now: the app finds its own limits in /sys/fs/cgroup, as in any container.
+    fn enter_group(&self, parent: &Watch) -> Result<(), Refusal> {
+        parent.await_go()?;
+        if self.has_mount_namespaces() {
+            unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|errno| Refusal::host("unshare", "CLONE_NEWCGROUP", errno))?;
+        }
+        Ok(())
     }
 
     /// Signal dispositions, signal mask, session and umask of whoever called austere.

@@ -5,6 +5,7 @@
 mod findings;
 mod http;
 mod judge;
+mod limits;
 mod log;
 pub mod plan;
 mod probe;
@@ -23,6 +24,7 @@ use crate::finding::Finding;
 use crate::jail::subject::{End, Output, Stop};
 
 pub use judge::judge;
+pub use limits::limits_met;
 use plan::Probe;
 pub use refused::refused;
 

@@ -1,0 +1,89 @@
+//! Version 2: one hierarchy for all controllers, which a group passes on only if it has no processes of its own.
+
+use std::fs;
+use std::path::Path;
+
+use super::Controller;
+use super::amount::{Bytes, Cpus, Swap};
+use super::folder::{self, Folder, Why};
+use super::hierarchy::Hierarchy;
+use super::limit::Limit;
+
+const DELEGATE: &str =
+    "run austere as root, or in a group of its own: systemd-run --user --scope -p Delegate=yes austere …";
+
+/// Whether the hierarchy has the controller at all, as far up as can be seen.
+pub(super) fn knows(hierarchy: &Hierarchy, controller: Controller) -> bool {
+    has(&hierarchy.mount.join("cgroup.controllers"), controller)
+}
+
+fn has(list: &Path, controller: Controller) -> bool {
+    fs::read_to_string(list).is_ok_and(|text| text.split_whitespace().any(|name| name == controller.name()))
+}
+
+/// A group below our own, or below the nearest above it that can pass all these controllers on.
+pub(super) fn make(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<Folder, Why> {
+    let mut whys = Vec::new();
+    for group in hierarchy.upward() {
+        let parent = hierarchy.folder(group);
+        folder::sweep(&parent);
+        match pass_on(&parent, controllers).and_then(|()| Folder::make(&parent, group)) {
+            Ok(folder) => return Ok(folder),
+            Err(why) => whys.push(why),
+        }
+    }
+    Err(format!("{} ({DELEGATE})", whys.join("; ")))
+}
+
+/// Lets the groups below have the controllers. What was not passed on before stays passed on: other groups may use it by the time we end.
+fn pass_on(parent: &Path, controllers: &[Controller]) -> Result<(), Why> {
+    let list = parent.join("cgroup.subtree_control");
+    let missing: Vec<_> = controllers.iter().filter(|controller| !has(&list, **controller)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if let Some(none) = missing.iter().find(|controller| !has(&parent.join("cgroup.controllers"), ***controller)) {
+        return Err(format!("{} has no controller `{}`", parent.display(), none.name()));
+    }
+    let words: Vec<_> = missing.iter().map(|controller| format!("+{}", controller.name())).collect();
+    folder::write(&list, &words.join(" "))
+}
+
+/// Whether the kernel counts swap (it may be told not to: `swapaccount=0`).
+pub(super) fn counts_swap(folder: &Folder) -> bool {
+    folder.has("memory.swap.max")
+}
+
+pub(super) fn set(folder: &Folder, limit: &Limit) -> Result<(), Why> {
+    match limit {
+        Limit::Memory(Bytes(bytes)) => folder.write("memory.max", &bytes.to_string()),
+        Limit::Swap { memory, total: Swap::Total(total), .. } => {
+            folder.write("memory.swap.max", &total.0.saturating_sub(memory.0).to_string())
+        }
+        Limit::Swap { total: Swap::Unlimited, .. } => folder.write("memory.swap.max", "max"),
+        Limit::Pids(pids) => folder.write("pids.max", &pids.to_string()),
+        Limit::Cpu(cpus) => folder.write("cpu.max", &format!("{} {}", cpus.quota(), Cpus::PERIOD)),
+    }
+}
+
+pub(super) fn get(folder: &Folder, limit: &Limit) -> Result<Option<u64>, Why> {
+    let read = |file: &str| number(file, &folder.read(file)?);
+    match limit {
+        Limit::Memory(_) => read("memory.max"),
+        // Here swap has a limit of its own; asked for are both together.
+        Limit::Swap { memory, .. } => Ok(read("memory.swap.max")?.map(|swap| swap.saturating_add(memory.0))),
+        Limit::Pids(_) => read("pids.max"),
+        Limit::Cpu(_) => {
+            let text = folder.read("cpu.max")?;
+            number("cpu.max", text.strip_suffix(&format!(" {}", Cpus::PERIOD)).unwrap_or(&text))
+        }
+    }
+}
+
+/// A number, or `max` for none.
+fn number(file: &str, text: &str) -> Result<Option<u64>, Why> {
+    if text == "max" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| format!("{file} says {text}"))
+}

@@ -1,0 +1,29 @@
+//! The flags that say what an app may use, spelled as docker does.
+
+use crate::cgroup::amount::{Bytes, Cpus, Pids, Swap};
+use crate::cgroup::{Limits, LimitsError};
+
+/// Limits of the app
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Jail")]
+pub(super) struct UsageArgs {
+    /// The most memory the app may use; cgroup limits need root, or a delegated cgroup v2
+    #[arg(short, long, value_name = "BYTES")]
+    memory: Option<Bytes>,
+    /// Memory and swap together, -1 for no limit; twice the memory by default
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_swap: Option<Swap>,
+    /// The most processes and threads, -1 for no limit
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pids_limit: Option<Pids>,
+    /// The most processor time: 0.5 is half a processor
+    #[arg(long, value_name = "N")]
+    cpus: Option<Cpus>,
+}
+
+impl UsageArgs {
+    /// The limits that the flags say.
+    pub(super) fn limits(&self) -> Result<Limits, LimitsError> {
+        Limits::new(self.memory, self.memory_swap, self.pids_limit, self.cpus)
+    }
+}
