@@ -192,4 +192,3 @@ fn the_app() {
         app::play(&role);
     }
 }
-

@@ -75,7 +75,7 @@ impl<'a> Recipe<'a> {
             flags |= libc::CLONE_NEWUTS;
         }
         // Without the host's root, /dev/mqueue and the cgroup tree can only be mounted in namespaces of the mounter's own.
-        if self.spec.applies("namespaces") || self.spec.ids == ids::Mode::Single {
+        if self.spec.applies("namespaces") || self.spec.ids != ids::Mode::Real {
             flags |= libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
         }
         if self.spec.applies("network") {
