@@ -105,8 +105,8 @@ pub enum EnterError {
 /// The highest id that ordinary images give to files: `nobody` of 16 bits.
 const HIGHEST_COMMON_ID: u32 = 65_534;
 
-/// Ids of 16 bits.
-const HIGHEST_MAPPED_ID: u32 = 65_535;
+/// Ids of 16 bits: so many a map must have at least.
+pub const HIGHEST_MAPPED_ID: u32 = 65_535;
 
 /// Chooses the mode, and puts the process where it can work: call it once, before any thread is started. `needed` is an id that
 /// is known to be used.

@@ -22,7 +22,7 @@ use crate::profile::account::{Account, AccountError, User};
 use crate::reference::Reference;
 use crate::source::{self, Opened};
 use crate::store::{self, Accounts, Store, Unpacked};
-use crate::unpack::{Facts, Limits, Projection, Special, SpecialKind};
+use crate::unpack::{Facts, Limits, OWNERS_NOT_MAPPED, Projection, Special, SpecialKind};
 
 /// An image that is ready to be jailed.
 pub(super) struct Session {
@@ -277,6 +277,16 @@ impl Session {
                 let why =
                     "a folder is used as it is: what is the caller's in it becomes root's, what is others' nobody's";
                 vec![Measure::unavailable("file-owners", "as in the folder", why).giving()]
+            }
+            (Files::Layers(unpacked), ids::Mode::Mapped) => {
+                let mut findings = unpacked.layers.iter().flat_map(|layer| &layer.facts.findings);
+                let unmapped = findings.find(|finding| finding.code == OWNERS_NOT_MAPPED);
+                let measure = |finding: &Finding| {
+                    let path = finding.path.as_deref().unwrap_or("/");
+                    let why = format!("{path}: {}", finding.message);
+                    Measure::unavailable("file-owners", "as in the image", why).giving()
+                };
+                unmapped.map(measure).into_iter().collect()
             }
             _ => Vec::new(),
         }

@@ -44,12 +44,6 @@ impl Means {
         Ok(Means { users, groups, newuidmap: tool("newuidmap")?, newgidmap: tool("newgidmap")? })
     }
 
-    /// How many users and groups the map would have.
-    pub fn sizes(&self) -> (u64, u64) {
-        let size = |rows: &[Row]| rows.iter().map(|(_, _, count)| u64::from(*count)).sum();
-        (size(&self.users), size(&self.groups))
-    }
-
     /// Enters a new namespace with these maps. The process has one thread.
     ///
     /// # Errors
@@ -73,14 +67,8 @@ impl Means {
             let end = end.map_err(|error| format!("{name}: {error}"))?;
             if !end.status.success() {
                 let said = String::from_utf8_lossy(&end.stderr);
-                return Err(format!(
-                    "{name}: {}",
-                    said.lines()
-                        .next()
-                        .unwrap_or("it failed")
-                        .trim_start_matches("newuidmap: ")
-                        .trim_start_matches("newgidmap: ")
-                ));
+                // They begin with their own name.
+                return Err(said.lines().next().map_or_else(|| format!("{name} failed"), str::to_owned));
             }
         }
         let namespace =

@@ -16,6 +16,9 @@ use super::facts::SpecialKind;
 use super::place::{Rights, Writer, kind, status};
 use crate::sys::xattr;
 
+/// The finding's code when a file's owner has no id in this user namespace.
+pub const OWNERS_NOT_MAPPED: &str = "owners-not-mapped";
+
 /// Nobody's id: what belongs to an unmapped owner must not come to belong to the app, which may well be `nobody` (65534).
 const STAND_IN: u32 = 65_535;
 
@@ -92,7 +95,7 @@ impl Writer<'_> {
             done => return done.map_err(refused("chown", path)),
         }
         let message = "owners above the ids that are mapped here: their files belong to 65535 instead";
-        self.facts.note("owners-not-mapped", path, message);
+        self.facts.note(OWNERS_NOT_MAPPED, path, message);
         let instead = |done: Result<(), Errno>, again: &dyn Fn() -> Result<(), Errno>| match done {
             Err(Errno::EINVAL) => again(),
             done => done,

@@ -24,6 +24,7 @@ mod zstd;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
+pub use attributes::OWNERS_NOT_MAPPED;
 pub use error::UnpackError;
 pub use facts::{DeviceKind, Facts, Special, SpecialKind};
 pub use limits::{Limits, RATIO_FROM};
