@@ -192,3 +192,4 @@ fn the_app() {
         app::play(&role);
     }
 }
+

@@ -145,8 +145,7 @@ impl Place {
     }
 
     pub fn holds_each_layer_once(&self) {
-        let names =
-            |path: &Path| -> Vec<PathBuf> { fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect() };
+        let names = |path: &Path| -> Vec<PathBuf> { fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect() };
         assert_eq!(names(&self.store().join("staging")), [PathBuf::new(); 0]);
         let layers = names(&self.store().join("layers"));
         assert_eq!(layers.len(), LAYERS);
@@ -267,8 +266,7 @@ impl Run<'_> {
         for pid in pids() {
             let Some(start) = start(pid) else { continue };
             let folder = PathBuf::from(format!("/proc/{pid}"));
-            let marked =
-                fs::read(folder.join("environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(|pair| pair == mark));
+            let marked = fs::read(folder.join("environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(|pair| pair == mark));
             if marked || family.members.contains(&(pid, start)) {
                 let line = fs::read(folder.join("cmdline")).unwrap_or_default();
                 left.push(format!("process {pid}: {}", String::from_utf8_lossy(&line).replace('\0', " ")));
@@ -276,19 +274,12 @@ impl Run<'_> {
             // A number may be given again to a namespace of somebody who came later.
             let own = namespaces(pid);
             if start <= family.seen_at {
-                left.extend(
-                    own.intersection(&family.namespaces).map(|name| format!("namespace {name} of process {pid}")),
-                );
+                left.extend(own.intersection(&family.namespaces).map(|name| format!("namespace {name} of process {pid}")));
             }
             if own.iter().find(|name| name.starts_with("mnt:")).is_some_and(|name| tables.insert(name.clone())) {
                 let mounts = fs::read_to_string(folder.join("mountinfo")).unwrap_or_default();
                 let home = self.place.home().to_str().unwrap();
-                left.extend(
-                    mounts
-                        .lines()
-                        .filter(|line| line.contains(home))
-                        .map(|line| format!("mount {line} of process {pid}")),
-                );
+                left.extend(mounts.lines().filter(|line| line.contains(home)).map(|line| format!("mount {line} of process {pid}")));
             }
         }
         left
