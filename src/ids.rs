@@ -1,11 +1,14 @@
 //! Who the app is: user, group, supplementary groups, and the user namespace that makes it so.
 //!
-//! Two modes so far. *real*: the caller is root over the ids that images use, so ids are what the image says. *single*: a normal user
-//! has one id; austere puts itself into a user namespace that maps 0 to it (so that it may mount, make whiteouts and store file
+//! Three modes. *real*: the caller is root, so ids are what the image says. *mapped*: they are too, in a user namespace where the caller's own
+//! id stands for 0 and subordinate ids for the rest. *single*: a normal user has one id; austere puts itself into a user namespace that maps 0 to it (so that it may mount, make whiteouts and store file
 //! capabilities), and the jail into one below that maps the app's id to this 0. Everything then belongs to the app, and the store projects the
 //! permission bits so that they mean what they would have meant.
 //!
 //! Source: `user_namespaces(7)`, "Defining user and group ID mappings".
+
+pub mod mapped;
+pub mod subordinate;
 
 use std::fs;
 use std::io;
@@ -14,6 +17,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
+use crate::digest::{Algorithm, Hasher};
 use crate::measure::Measure;
 use crate::process::{self, Process};
 use crate::refusal::Refusal;
@@ -34,6 +38,8 @@ pub struct Identity {
 pub enum Mode {
     /// They are the same.
     Real,
+    /// They are the same within a user namespace, which austere is in too.
+    Mapped,
     /// The app has the caller's one id, under the name of its own.
     Single,
 }
@@ -43,6 +49,7 @@ impl Mode {
     pub fn name(self) -> &'static str {
         match self {
             Mode::Real => "real",
+            Mode::Mapped => "mapped",
             Mode::Single => "single",
         }
     }
@@ -50,47 +57,136 @@ impl Mode {
     /// What clone(2) needs beside the other namespaces.
     pub fn clone_flags(self) -> libc::c_int {
         match self {
-            Mode::Real => 0,
+            Mode::Real | Mode::Mapped => 0,
             Mode::Single => libc::CLONE_NEWUSER,
         }
     }
 }
 
-/// No user namespace could be made.
+/// Which mode is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The most faithful one that can be had.
+    #[default]
+    Auto,
+    /// [`Mode::Mapped`], or an error.
+    Mapped,
+    /// [`Mode::Single`].
+    Single,
+}
+
+/// The mode that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// It.
+    pub mode: Mode,
+    /// Why it is not a more faithful one.
+    pub why: Option<String>,
+}
+
+/// There is no way to run an app here under the ids that were asked for.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a normal user needs a user namespace, and this host refused one: unshare(CLONE_NEWUSER): {errno}\n  hint: {hint}"
-)]
-pub struct NoUserNamespace {
-    errno: Errno,
-    hint: String,
+pub enum EnterError {
+    /// No user namespace could be made.
+    #[error(
+        "a normal user needs a user namespace, and this host refused one: unshare(CLONE_NEWUSER): {errno}\n  hint: {hint}"
+    )]
+    NoUserNamespace {
+        /// The kernel's answer.
+        errno: Errno,
+        /// What helps.
+        hint: String,
+    },
+    /// The mode was asked for by name.
+    #[error("ids cannot be mapped here: {0}\n  hint: austere doctor says what is missing; --ids auto does with one id")]
+    NotMapped(String),
 }
 
 /// The highest id that ordinary images give to files: `nobody` of 16 bits.
 const HIGHEST_COMMON_ID: u32 = 65_534;
 
-/// Chooses the mode, and puts the process where it can work: call it once, before any thread is started.
+/// Ids of 16 bits: so many a map must have at least.
+pub const HIGHEST_MAPPED_ID: u32 = 65_535;
+
+/// Chooses the mode, and puts the process where it can work: call it once, before any thread is started. `needed` is an id that
+/// is known to be used.
 ///
 /// # Errors
 ///
-/// [`NoUserNamespace`] when the caller is a normal user and may not make one.
-pub fn enter() -> Result<Mode, NoUserNamespace> {
+/// [`EnterError::NoUserNamespace`] when the caller is a normal user and may not make one, [`EnterError::NotMapped`] when
+/// [`Choice::Mapped`] cannot be had.
+pub fn enter(choice: Choice, needed: u32) -> Result<Entered, EnterError> {
+    let entered = |mode, why: Option<&str>| Ok(Entered { mode, why: why.map(str::to_owned) });
+    let asked_for = Some("it was asked for");
     if geteuid().is_root() {
-        return Ok(if holds_common_ids("/proc/self/uid_map") && holds_common_ids("/proc/self/gid_map") {
-            Mode::Real
-        } else {
-            Mode::Single
-        });
+        let common = holds_common_ids("/proc/self/uid_map") && holds_common_ids("/proc/self/gid_map");
+        return match choice {
+            Choice::Single => entered(Mode::Single, asked_for),
+            Choice::Auto if is_initial() => entered(Mode::Real, None),
+            Choice::Mapped if is_initial() => Err(EnterError::NotMapped("root has real ids".to_owned())),
+            // Somebody else made the namespace that austere is root of.
+            _ if common => entered(Mode::Mapped, None),
+            Choice::Auto => entered(Mode::Single, Some("this user namespace has too few ids")),
+            Choice::Mapped => Err(EnterError::NotMapped("this user namespace has too few ids".to_owned())),
+        };
     }
+    let why = match choice {
+        Choice::Single => asked_for.map(str::to_owned),
+        Choice::Auto | Choice::Mapped => {
+            match mapped::Means::find(needed.max(HIGHEST_MAPPED_ID)).and_then(|means| means.enter()) {
+                Ok(()) => return entered(Mode::Mapped, None),
+                Err(why) if choice == Choice::Mapped => return Err(EnterError::NotMapped(why)),
+                Err(why) => Some(why),
+            }
+        }
+    };
+    let refused = |errno| EnterError::NoUserNamespace { errno, hint: remedy(errno) };
     let (uid, gid) = (geteuid(), nix::unistd::getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NoUserNamespace { errno, hint: remedy(errno) })?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(refused)?;
     write_maps(&Identity { uid: 0, gid: 0, groups: Vec::new() }, (uid.as_raw(), gid.as_raw()))
-        .map_err(|refusal| NoUserNamespace { errno: refusal.errno, hint: remedy(refusal.errno) })?;
-    Ok(Mode::Single)
+        .map_err(|refusal| refused(refusal.errno))?;
+    Ok(Entered { mode: Mode::Single, why })
+}
+
+/// Whether this is the namespace of the host: every id is itself. A namespace that maps all of them cannot be told from it.
+pub fn is_initial() -> bool {
+    let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
+    fs::read_to_string("/proc/self/uid_map").is_ok_and(whole)
+}
+
+/// A name for this user namespace's maps, safe as a file name. Files that were written under other maps have other owners.
+///
+/// # Errors
+///
+/// Where `/proc` is not mounted.
+pub fn map_name() -> io::Result<String> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    for file in ["/proc/self/uid_map", "/proc/self/gid_map"] {
+        hasher.update(&fs::read(file)?);
+        hasher.update(b"/");
+    }
+    Ok(hasher.finish().hex()[..12].to_owned())
+}
+
+/// Whether the app can be this one here.
+pub fn holds(mode: Mode, identity: &Identity) -> bool {
+    mode != Mode::Mapped
+        || identity.uid < mapped_ids("/proc/self/uid_map")
+            && all_groups(identity).into_iter().max() < Some(mapped_ids("/proc/self/gid_map"))
+}
+
+/// The highest group that has an id here.
+pub fn highest_group() -> u32 {
+    mapped_ids("/proc/self/gid_map").saturating_sub(1)
 }
 
 fn holds_common_ids(map: &str) -> bool {
-    let Ok(text) = fs::read_to_string(map) else { return false };
+    mapped_ids(map) > HIGHEST_COMMON_ID
+}
+
+/// How many ids from 0 on are mapped, without a gap.
+fn mapped_ids(map: &str) -> u32 {
+    let Ok(text) = fs::read_to_string(map) else { return 0 };
     let mut next = 0;
     let mut rows: Vec<(u32, u32)> = text
         .lines()
@@ -105,7 +201,7 @@ fn holds_common_ids(map: &str) -> bool {
             next = next.max(start.saturating_add(count));
         }
     }
-    next > HIGHEST_COMMON_ID
+    next
 }
 
 /// What a user can do about a refused user namespace, by what the host says about itself.
@@ -133,7 +229,7 @@ fn remedy(errno: Errno) -> String {
 /// `user_namespaces(7)`: EPERM when the outer id is not the caller's own.
 pub fn map(mode: Mode, identity: &Identity, applies: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     match mode {
-        Mode::Real => Ok(()),
+        Mode::Real | Mode::Mapped => Ok(()),
         Mode::Single => {
             // Here the mapping alone makes the app who it is.
             let (uid, gid) =
@@ -163,7 +259,7 @@ fn errno_of(error: &io::Error) -> Errno {
 /// setgroups(2), setresgid(2), setresuid(2): EPERM, or EINVAL for an id that is not mapped here.
 pub fn apply(mode: Mode, identity: &Identity, applies: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     let Identity { uid, gid, .. } = *identity;
-    if mode == Mode::Real && applies("groups") {
+    if mode != Mode::Single && applies("groups") {
         let groups = all_groups(identity);
         let list: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
         setgroups(&list).map_err(|errno| Refusal::host("setgroups", format!("{groups:?}"), errno))?;
@@ -189,6 +285,8 @@ fn all_groups(identity: &Identity) -> Vec<u32> {
 pub fn read_back(app: &Process, mode: Mode, identity: &Identity) -> Vec<Measure> {
     let maps = app.id_map("uid_map").and_then(|uids| Ok((uids, app.id_map("gid_map")?)));
     let (uids, gids) = match maps {
+        // The app is in our own user namespace, so that its ids read as it has them; its map tells what they are outside.
+        Ok(_) if mode != Mode::Single => (vec![(0, 0, u32::MAX)], vec![(0, 0, u32::MAX)]),
         Ok(maps) => maps,
         Err(error) => return vec![Measure::unverified("user", identity.uid.to_string(), format!("id maps: {error}"))],
     };

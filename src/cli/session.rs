@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::profile::preset::Preset;
 use crate::reference::Reference;
 use crate::source::{self, Opened};
 use crate::store::{self, Accounts, Store, Unpacked};
-use crate::unpack::{Facts, Limits, Projection, Special, SpecialKind};
+use crate::unpack::{Facts, Limits, OWNERS_NOT_MAPPED, Projection, Special, SpecialKind};
 
 /// An image that is ready to be jailed.
 pub(super) struct Session {
@@ -32,6 +32,8 @@ pub(super) struct Session {
     pub(super) opened: Rc<Opened>,
     /// How its ids relate to the host's.
     pub(super) ids: ids::Mode,
+    /// Why they do not relate more faithfully.
+    pub(super) ids_why: Option<String>,
     /// Who the app will be.
     pub(super) account: Account,
     /// Finding and reading the image's documents.
@@ -50,6 +52,32 @@ enum Files {
     Folder(PathBuf),
 }
 
+/// The modes that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum IdChoice {
+    Auto,
+    Mapped,
+    Single,
+}
+
+impl IdChoice {
+    /// The flag's, else the variable's.
+    fn settle(flag: Option<Self>) -> anyhow::Result<ids::Choice> {
+        let named = || std::env::var("AUSTERE_IDS").ok().filter(|value| !value.is_empty());
+        let choice = match (flag, named()) {
+            (Some(choice), _) => choice,
+            (None, None) => IdChoice::Auto,
+            (None, Some(name)) => <IdChoice as clap::ValueEnum>::from_str(&name, false)
+                .map_err(|_| anyhow::anyhow!("AUSTERE_IDS is `{name}`, which is none of auto, mapped, single"))?,
+        };
+        Ok(match choice {
+            IdChoice::Auto => ids::Choice::Auto,
+            IdChoice::Mapped => ids::Choice::Mapped,
+            IdChoice::Single => ids::Choice::Single,
+        })
+    }
+}
+
 /// Where an image is, whom it is for, and what it may cost.
 #[derive(Debug, clap::Args)]
 pub(super) struct ImageArgs {
@@ -59,6 +87,10 @@ pub(super) struct ImageArgs {
     /// The engine to be like: docker, docker@26.1 or docker@20.10
     #[arg(long, value_name = "ENGINE[@VERSION]", default_value = "docker", help_heading = "Jail")]
     pub(super) preset: Preset,
+    /// How ids become ids of the host: mapped needs subordinate ids, single projects file modes onto one id. Instead of
+    /// `AUSTERE_IDS`; auto is the most faithful that can be had, which for root is the ids themselves
+    #[arg(long, value_name = "MODE", help_heading = "Jail")]
+    pub(super) ids: Option<IdChoice>,
     /// The platform to choose from an index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]
     pub(super) platform: Option<Platform>,
@@ -87,6 +119,15 @@ pub(super) fn prepare_to_look(reference: &Reference, args: &ImageArgs) -> anyhow
     prepare(opened, begun.elapsed(), args)
 }
 
+/// Opens the store as a process that has entered `ids`.
+pub(super) fn open_store(path: &Path, ids: ids::Mode) -> anyhow::Result<Store> {
+    let store = Store::open(path, ids == ids::Mode::Real)?;
+    Ok(match ids {
+        ids::Mode::Mapped => store.mapped(ids::map_name().context("reading the map of ids")?),
+        ids::Mode::Real | ids::Mode::Single => store,
+    })
+}
+
 /// Settles the ids and unpacks. The process has one thread.
 fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
@@ -94,13 +135,16 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let privileged = store::privileged();
     let store_path = args.store.clone().map_or_else(|| store::default_path(privileged), Ok)?;
     let limits = args.limits.limits();
-    let ids = ids::enter().map_err(|error| CannotEnforce(error.to_string()))?;
-    let store = Store::open(&store_path, privileged)?;
+    let choice = IdChoice::settle(args.ids)?;
+    let ids::Entered { mode: ids, why: ids_why } =
+        ids::enter(choice, args.user.highest_id()).map_err(|error| CannotEnforce(error.to_string()))?;
+    let store = open_store(&store_path, ids)?;
     let (files, accounts, account) = unpack(&opened, &store, &limits, ids, &args.user)?;
     let unpack_took = begun.elapsed();
     Ok(Session {
         opened: Rc::new(opened),
         ids,
+        ids_why,
         account,
         open_took,
         unpack_took,
@@ -128,6 +172,7 @@ fn unpack(
             }
             (ids::Mode::Single, None) => Projection::Owner { uid: 0, gid: 0, groups: Vec::new() },
             (ids::Mode::Real, _) => Projection::Real,
+            (ids::Mode::Mapped, _) => Projection::Mapped { map: store.map().unwrap_or_default().to_owned() },
         };
         account = found;
         projection
@@ -136,6 +181,7 @@ fn unpack(
         Some(account) => account,
         None => resolve(user, &unpacked.accounts)?,
     };
+    has_place(ids, &account)?;
     let accounts = unpacked.accounts.clone();
     let files = match opened.rootfs() {
         Some(folder) => Files::Folder(folder.canonicalize().with_context(|| format!("opening {}", folder.display()))?),
@@ -146,6 +192,18 @@ fn unpack(
 
 fn resolve(user: &User, accounts: &Accounts) -> Result<Account, AccountError> {
     user.resolve(accounts.passwd.as_deref().unwrap_or(b""), accounts.group.as_deref().unwrap_or(b""))
+}
+
+/// Says so when the user namespace has no id for the app.
+fn has_place(mode: ids::Mode, account: &Account) -> Result<(), CannotEnforce> {
+    let identity = ids::Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() };
+    if ids::holds(mode, &identity) {
+        return Ok(());
+    }
+    let Account { uid, gid, .. } = account;
+    Err(CannotEnforce(format!(
+        "the user {uid}:{gid} has ids above those that are mapped here\n  hint: --ids single maps it to the caller"
+    )))
 }
 
 impl Session {
@@ -159,7 +217,9 @@ impl Session {
 
     /// Says so when a folder is another user's: where one id is mapped, austere could not even add /etc/hosts to it.
     fn check_owner(&self) -> anyhow::Result<()> {
-        let (Files::Folder(folder), ids::Mode::Single) = (&*self.files, self.ids) else { return Ok(()) };
+        let (Files::Folder(folder), ids::Mode::Single | ids::Mode::Mapped) = (&*self.files, self.ids) else {
+            return Ok(());
+        };
         // What is the caller's shows as root's there.
         let owner = folder.metadata().with_context(|| format!("opening {}", folder.display()))?.uid();
         anyhow::ensure!(
@@ -240,6 +300,21 @@ impl Session {
                     "a folder is used as it is: with one id, everything in it that is the caller's becomes the app's";
                 vec![Measure::unavailable("file-owners", "as in the folder", why).giving()]
             }
+            (Files::Folder(..), ids::Mode::Mapped) => {
+                let why =
+                    "a folder is used as it is: what is the caller's in it becomes root's, what is others' nobody's";
+                vec![Measure::unavailable("file-owners", "as in the folder", why).giving()]
+            }
+            (Files::Layers(unpacked), ids::Mode::Mapped) => {
+                let mut findings = unpacked.layers.iter().flat_map(|layer| &layer.facts.findings);
+                let unmapped = findings.find(|finding| finding.code == OWNERS_NOT_MAPPED);
+                let measure = |finding: &Finding| {
+                    let path = finding.path.as_deref().unwrap_or("/");
+                    let why = format!("{path}: {}", finding.message);
+                    Measure::unavailable("file-owners", "as in the image", why).giving()
+                };
+                unmapped.map(measure).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -252,6 +327,7 @@ impl Session {
             user => user.parse()?,
         };
         let account = resolve(&user, &self.accounts)?;
+        has_place(self.ids, &account)?;
         let is_projected = self.ids == ids::Mode::Single && account.uid != 0 && account != self.account;
         let (files, account) = if is_projected {
             let (files, _, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, &user)?;
@@ -262,6 +338,7 @@ impl Session {
         Ok(Session {
             opened: Rc::clone(&self.opened),
             ids: self.ids,
+            ids_why: None,
             account,
             open_took: Duration::ZERO,
             unpack_took: Duration::ZERO,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Format, exit, print};
+use super::{Format, exit, print, session};
+use crate::ids;
 use crate::profile::tmpfs;
 use crate::report::clean;
 use crate::report::inspect::size;
@@ -157,7 +158,12 @@ impl From<&Listed> for Row {
 
 /// The store at `path`, if there is one: to look must not make it.
 fn open(path: &Path) -> anyhow::Result<Option<Store>> {
-    Ok(if path.join("layers").is_dir() { Some(Store::open(path, store::privileged())?) } else { None })
+    if !path.join("layers").is_dir() {
+        return Ok(None);
+    }
+    // Trees of subordinate ids can be removed in their namespace only; where there is none, there are no such trees either.
+    let ids = ids::enter(ids::Choice::Auto, 0).map_or(ids::Mode::Single, |entered| entered.mode);
+    session::open_store(path, ids).map(Some)
 }
 
 fn text(layers: &[Listed], path: &Path) -> String {

@@ -166,11 +166,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ids: Ids {
             mode: match session.ids {
                 ids::Mode::Real => IdMode::Real,
+                ids::Mode::Mapped => IdMode::Mapped,
                 ids::Mode::Single => IdMode::Single,
             },
             uid: account.uid,
             gid: account.gid,
             groups: account.groups.clone(),
+            why: session.ids_why.clone(),
         },
         plan: &plan,
         outcome: &outcome,
@@ -242,7 +244,7 @@ fn baseline(
     };
     let baseline = match (answer, session.ids) {
         (Answer::Works, _) => Baseline::Works,
-        (Answer::Fails, ids::Mode::Real) => Baseline::Fails,
+        (Answer::Fails, ids::Mode::Real | ids::Mode::Mapped) => Baseline::Fails,
         (Answer::Fails, ids::Mode::Single) | (Answer::Unknown, _) => Baseline::NotTried,
     };
     Ok((baseline, Some(begun.elapsed())))

@@ -90,7 +90,7 @@ impl<'a> Recipe<'a> {
 
     /// Without the host's root, /dev/mqueue and the cgroup tree can only be mounted in namespaces of the mounter's own.
     fn has_mount_namespaces(&self) -> bool {
-        self.spec.applies("namespaces") || self.spec.ids == ids::Mode::Single
+        self.spec.applies("namespaces") || self.spec.ids != ids::Mode::Real
     }
 
     /// Follows the recipe; returns only to say which step was refused. Every step is fatal, because the kernel runs programs in a half-built

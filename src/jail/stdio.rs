@@ -61,7 +61,7 @@ impl Streams {
     /// Makes the pipes and gives them to the app's user.
     pub(super) fn new(kind: Stdio, spec: &Spec) -> io::Result<Self> {
         let owner = |pipe: &dyn AsFd| -> io::Result<()> {
-            if spec.ids == ids::Mode::Real && spec.applies("stdio") {
+            if spec.ids != ids::Mode::Single && spec.applies("stdio") {
                 let (uid, gid) = (Uid::from_raw(spec.identity.uid), Gid::from_raw(spec.identity.gid));
                 fchown(pipe.as_fd(), Some(uid), Some(gid))?;
             }
@@ -174,7 +174,7 @@ impl Pumps {
     pub(super) fn read_back(&self, app: &Process, ids: ids::Mode, identity: &ids::Identity) -> Measure {
         let asked = "pipes that belong to the app's user";
         let owner = match ids {
-            ids::Mode::Real => identity.uid,
+            ids::Mode::Real | ids::Mode::Mapped => identity.uid,
             ids::Mode::Single => nix::unistd::geteuid().as_raw(),
         };
         let mut wrong = Vec::new();

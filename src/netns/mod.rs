@@ -74,6 +74,7 @@ pub fn apply(mode: ids::Mode, port_start: Option<u16>) -> Result<(), Refusal> {
     let pingers = match mode {
         ids::Mode::Real => "0 2147483647".to_owned(),
         // Both ends must be mapped.
+        ids::Mode::Mapped => format!("0 {}", ids::highest_group()),
         ids::Mode::Single => format!("{0} {0}", nix::unistd::getegid()),
     };
     let write = |name: &str, value: &str| {

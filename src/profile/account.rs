@@ -56,6 +56,12 @@ impl User {
     /// Who an image without `USER` runs as.
     pub const ROOT: User = User { user: Name::Id(0), group: None };
 
+    /// The highest id in it that is known without the image's files.
+    pub fn highest_id(&self) -> u32 {
+        let id = |name: &Name| if let Name::Id(id) = name { *id } else { 0 };
+        id(&self.user).max(self.group.as_ref().map_or(0, id))
+    }
+
     /// Looks the user up in the image's own files.
     ///
     /// # Errors

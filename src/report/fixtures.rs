@@ -143,7 +143,7 @@ pub(super) fn verdict(case: Case) -> Verdict {
         image: ImageFacts::new(reference, "docker-archive", &image, 9_000_000),
         preset: Preset { name: "docker".to_owned(), engine_version: "26.1".to_owned() },
         relaxations: Vec::new(),
-        ids: Ids { mode: IdMode::Real, uid: 65532, gid: 0, groups: Vec::new() },
+        ids: Ids { mode: IdMode::Real, uid: 65532, gid: 0, groups: Vec::new(), why: None },
         plan: &plan,
         outcome: &outcome,
         runs: std::slice::from_ref(&outcome),

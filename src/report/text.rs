@@ -79,7 +79,9 @@ fn ladder(page: &mut Page, verdict: &Verdict) {
 fn measures(page: &mut Page, verdict: &Verdict) {
     let (count, held) = (verdict.measures.len(), verdict.measures.iter().filter(|measure| measure.holds()).count());
     page.section("measures");
-    let whose = format!("preset {} {}, ids {}", verdict.preset.name, verdict.preset.engine_version, verdict.ids.mode);
+    let why = verdict.ids.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    let whose =
+        format!("preset {} {}, ids {}{why}", verdict.preset.name, verdict.preset.engine_version, verdict.ids.mode);
     match count {
         0 => page.line(&format!("none was read back ({whose})")),
         _ if held == count => page.line(&format!("all {count} hold ({whose})")),

@@ -82,7 +82,7 @@ pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) ->
         symlinkat(to, dev, name).map_err(|errno| Refusal::host("symlink", format!("/dev/{name}"), errno))?;
     }
     let mut terminals = vec![(c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))];
-    if plan.ids == ids::Mode::Real {
+    if plan.ids != ids::Mode::Single {
         // The group tty of every distribution; with one id there is no such group.
         terminals.push((c"gid", Some(c"5")));
     }

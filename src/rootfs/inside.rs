@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 /// have to say so.
 pub(super) fn shown_mode(ids: ids::Mode) -> Mode {
     match ids {
-        ids::Mode::Real => Mode::from_bits_truncate(0o755),
+        ids::Mode::Real | ids::Mode::Mapped => Mode::from_bits_truncate(0o755),
         ids::Mode::Single => Mode::from_bits_truncate(0o555),
     }
 }

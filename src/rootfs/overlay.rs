@@ -21,7 +21,7 @@ const OPTIONS: usize = 4096;
 /// is what an unprivileged mount needs (Linux 5.11), and the store writes its layers for it.
 pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), Refusal> {
     if plan.ids == ids::Mode::Real {
-        // In a user namespace of its own, a mount namespace is a slave of the host's from the start.
+        // In a user namespace other than the host's, a mount namespace is a slave of the host's from the start.
         mount_old(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
             .map_err(|errno| Refusal::host("mount", "/, rslave", errno))?;
     }

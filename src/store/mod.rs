@@ -61,6 +61,7 @@ pub struct Store {
     staging: OwnedFd,
     privileged: bool,
     boot: Option<String>,
+    map: Option<String>,
 }
 
 /// An image's layers, held until this is dropped.
@@ -128,8 +129,7 @@ pub enum StoreError {
 
 /// Whether this process is root of the host: uid 0 in the initial user namespace. In a namespace of its own anyone has uid 0.
 pub fn privileged() -> bool {
-    let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
-    nix::unistd::geteuid().is_root() && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(whole)
+    nix::unistd::geteuid().is_root() && crate::ids::is_initial()
 }
 
 /// Where the store is when nobody says otherwise: `AUSTERE_STORE`, else `/var/lib/austere` for root, else
@@ -181,7 +181,19 @@ impl Store {
         dir(path)?;
         let (layers, staging) = (dir(&path.join("layers"))?, dir(&path.join("staging"))?);
         staging::sweep(staging.as_fd());
-        Ok(Store { path: path.clone(), layers, staging, privileged, boot: trust::boot() })
+        Ok(Store { path: path.clone(), layers, staging, privileged, boot: trust::boot(), map: None })
+    }
+
+    /// The same store for a process in a user namespace that maps the ids of images: files can have any owner there. `map` is
+    /// that of [`Projection::Mapped`].
+    #[must_use]
+    pub fn mapped(self, map: String) -> Self {
+        Store { privileged: true, map: Some(map), ..self }
+    }
+
+    /// The name given to [`Store::mapped`].
+    pub fn map(&self) -> Option<&str> {
+        self.map.as_deref()
     }
 
     /// The layers of `opened`, unpacked unless they are here already, with owners as `project` says once it knows the
@@ -219,7 +231,8 @@ impl Store {
         });
         let accounts = Accounts::of_layers(&trees.collect::<Vec<_>>(), &self.path)?;
         let projection = project(&accounts);
-        if projection == Projection::Real && !self.privileged {
+        let owners = matches!(projection, Projection::Real | Projection::Mapped { .. });
+        if owners && !self.privileged {
             return Err(StoreError::NeedsRoot);
         }
         let key = projection.key();

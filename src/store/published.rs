@@ -50,9 +50,15 @@ impl Store {
         };
         let mut listing = Dir::from_fd(folder).map_err(self.io("list", &format!("layers/{}", id.hex())))?;
         let keys = listing.iter().flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
-        let mut keys: Vec<String> = keys.filter(|name| !name.starts_with('.')).collect();
+        let mut keys: Vec<String> = keys.filter(|name| !name.starts_with('.') && !self.is_foreign(name)).collect();
         keys.sort();
         keys.iter().find_map(|key| self.at(id, key).transpose()).transpose()
+    }
+
+    /// Whether a key is of another map of ids than ours: its files may be closed to us.
+    fn is_foreign(&self, key: &str) -> bool {
+        let map = key.strip_prefix("mapped-").map(|rest| rest.split('.').next().unwrap_or(rest));
+        map.is_some() && map != self.map.as_deref()
     }
 
     /// The layer in this projection, above these layers.

@@ -16,6 +16,12 @@ use super::facts::SpecialKind;
 use super::place::{Rights, Writer, kind, status};
 use crate::sys::xattr;
 
+/// The finding's code when a file's owner has no id in this user namespace.
+pub const OWNERS_NOT_MAPPED: &str = "owners-not-mapped";
+
+/// Nobody's id: what belongs to an unmapped owner must not come to belong to the app, which may well be `nobody` (65534).
+const STAND_IN: u32 = 65_535;
+
 impl Writer<'_> {
     /// Owner, mode, attributes and time of an open file or folder.
     pub(super) fn attributes(
@@ -33,8 +39,7 @@ impl Writer<'_> {
             record.add(path, kind.bits() | entry.mode, entry.uid, entry.gid)?;
         }
         if self.rights == Rights::All {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchown(fd, Some(uid), Some(gid)).map_err(refused("chown", path))?;
+            self.owner(entry, path, |uid, gid| fchown(fd, uid, gid))?;
         }
         self.xattrs(entry, path, |name, value| xattr::set(fd, name, value))?;
         if self.rights != Rights::Later {
@@ -60,9 +65,7 @@ impl Writer<'_> {
     ) -> Result<(), UnpackError> {
         let is_link = matches!(entry.kind, Kind::Symlink(_));
         if self.rights == Rights::All {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
-                .map_err(refused("chown", path))?;
+            self.owner(entry, path, |uid, gid| fchownat(parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW))?;
         }
         if !is_link {
             if let Some(record) = &mut self.record {
@@ -77,6 +80,29 @@ impl Writer<'_> {
         self.xattrs(entry, path, |name, value| xattr::set_at(parent, &file, name, value))?;
         utimensat(parent, name, &TimeSpec::UTIME_OMIT, &time(entry), UtimensatFlags::NoFollowSymlink)
             .map_err(refused("set the time of", path))
+    }
+
+    /// Gives the file its owner and group; one that this user namespace has no id for becomes [`STAND_IN`].
+    fn owner(
+        &mut self,
+        entry: &Entry,
+        path: &[u8],
+        chown: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+    ) -> Result<(), UnpackError> {
+        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        match chown(Some(uid), Some(gid)) {
+            Err(Errno::EINVAL) => {}
+            done => return done.map_err(refused("chown", path)),
+        }
+        let message = "owners above the ids that are mapped here: their files belong to 65535 instead";
+        self.facts.note(OWNERS_NOT_MAPPED, path, message);
+        let instead = |done: Result<(), Errno>, again: &dyn Fn() -> Result<(), Errno>| match done {
+            Err(Errno::EINVAL) => again(),
+            done => done,
+        };
+        instead(chown(Some(uid), None), &|| chown(Some(Uid::from_raw(STAND_IN)), None))
+            .and_then(|()| instead(chown(None, Some(gid)), &|| chown(None, Some(Gid::from_raw(STAND_IN)))))
+            .map_err(refused("chown", path))
     }
 
     fn xattrs(

@@ -24,6 +24,7 @@ mod zstd;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
+pub use attributes::OWNERS_NOT_MAPPED;
 pub use error::UnpackError;
 pub use facts::{DeviceKind, Facts, Special, SpecialKind};
 pub use limits::{Limits, RATIO_FROM};
@@ -45,6 +46,11 @@ use place::Writer;
 pub enum Projection {
     /// As the image says; for root.
     Real,
+    /// As the image says, in a user namespace; the owners that others see depend on its map.
+    Mapped {
+        /// A name for the map, safe as a file name.
+        map: String,
+    },
     /// Every file belongs to us, and the bits that this user would have had become the owner's.
     Owner {
         /// The user.
@@ -57,10 +63,11 @@ pub enum Projection {
 }
 
 impl Projection {
-    /// A name for it that is safe as a file name, the same for equal projections: `real`, `u65532-g0`, `u1-g1-20-30`.
+    /// A name for it that is safe as a file name, the same for equal projections: `real`, `mapped-0a1b2c3d`, `u65532-g0`, `u1-g1-20-30`.
     pub fn key(&self) -> String {
         match self {
             Projection::Real => "real".to_owned(),
+            Projection::Mapped { map } => format!("mapped-{map}"),
             Projection::Owner { uid, gid, groups } => {
                 let mut groups: Vec<_> = groups.iter().filter(|group| *group != gid).collect();
                 groups.sort_unstable();
@@ -114,6 +121,7 @@ mod tests {
     fn equal_projections_have_equal_names() {
         let owner = |groups: &[u32]| Projection::Owner { uid: 65532, gid: 0, groups: groups.to_vec() }.key();
         assert_eq!(Projection::Real.key(), "real");
+        assert_eq!(Projection::Mapped { map: "0a1b".into() }.key(), "mapped-0a1b");
         assert_eq!(owner(&[]), "u65532-g0");
         assert_eq!(owner(&[20, 0, 10]), owner(&[10, 20, 20]));
         assert_ne!(owner(&[10]), owner(&[1, 0]));

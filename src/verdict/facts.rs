@@ -156,6 +156,9 @@ pub struct Ids {
     pub gid: u32,
     /// The supplementary groups.
     pub groups: Vec<u32>,
+    /// Why the mode is not a more faithful one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How the ids inside relate to the ids outside.
