@@ -75,8 +75,10 @@ pub struct Processes {
     pub children: Vec<String>,
 }
 
+type Listener = dyn FnMut(&[u8]) + Send;
+
 /// Gets the bytes of a stream as they come.
-pub struct Ear(Box<dyn FnMut(&[u8]) + Send>);
+pub struct Ear(Box<Listener>);
 
 impl Ear {
     /// An ear that does `hear` with every piece.

@@ -162,7 +162,7 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, WordError> {
     let digits: Vec<u8> = text
         .chars()
         .filter(|c| !c.is_ascii_whitespace())
-        .map(|c| c.to_digit(16).map(|d| d as u8))
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
         .collect::<Option<_>>()
         .ok_or_else(refused)?;
     if digits.len() % 2 == 1 {
