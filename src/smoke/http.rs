@@ -160,15 +160,18 @@ impl Incoming<'_, '_> {
                 Ok(Status::Complete((head, size))) => {
                     self.bytes.drain(..start + head);
                     first = false;
-                    let wanted = usize::try_from(size).unwrap_or(usize::MAX).min(BODY - self.body.len());
+                    let size = usize::try_from(size).unwrap_or(usize::MAX);
+                    let wanted = size.min(BODY - self.body.len());
+                    // An end that would not be read is not missed either.
+                    let beyond = size > wanted;
                     while self.bytes.len() < wanted {
                         match self.more_body()? {
                             More::Bytes => {}
-                            More::Enough => {
+                            more if beyond || matches!(more, More::Enough) => {
                                 self.body.append(&mut self.bytes);
                                 return Ok(());
                             }
-                            More::Closed => return Err("closed within a chunk of the body".to_owned()),
+                            _ => return Err("closed within a chunk of the body".to_owned()),
                         }
                     }
                     self.body.extend(self.bytes.drain(..wanted));

@@ -74,3 +74,32 @@ fn shown(datagram: &[u8]) -> String {
         _ => format!("{}{more}", hex(&datagram[..datagram.len().min(SHOWN)])),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_heard_and_a_closed_port_is_known() {
+        let app = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = app.local_addr().unwrap();
+        let (over, started) = (AtomicBool::new(false), Instant::now());
+        let deadline = started + Duration::from_secs(5);
+        let watch = Watch { started, deadline, over: &over };
+        assert_eq!(ask(to, b"x", None, &watch, deadline).unwrap(), "does not refuse");
+        let echo = std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            for _ in 0..3 {
+                let (count, from) = app.recv_from(&mut buffer).unwrap();
+                app.send_to(&buffer[..count], from).unwrap();
+            }
+        });
+        assert_eq!(ask(to, b"abc", Some(b"bc"), &watch, deadline).unwrap(), "answers 616263");
+        assert_eq!(ask(to, b"abc", Some(b"cb"), &watch, deadline).unwrap_err().why, "answered 616263");
+        echo.join().unwrap();
+        let miss = ask(to, b"abc", None, &watch, deadline).unwrap_err();
+        assert!(!miss.connected && miss.why == "port unreachable", "{miss:?}");
+    }
+}
