@@ -109,20 +109,18 @@ fn a_memory_hog_is_stopped_and_the_cause_is_told() {
     let (verdict, code) = root.judge(&[&image, "-m", "32m", "--memory-swap", "32m", "--exit", "0"]);
     let killed = finding(&verdict, "oom-killed").unwrap_or_else(|| panic!("{verdict:#}"));
     assert!(killed["message"].as_str().unwrap().contains("for want of memory at the limit of 32 MiB"), "{killed}");
-    // Only tail was killed, and the shell went on without it: no failure, so no cause.
-    assert_eq!((code, &killed["role"]), (0, &"contributing".into()), "{verdict:#}");
+    // Mostly only tail is killed, and the shell goes on without it: no failure, so no cause. The kernel may choose the shell as well.
+    let role = if code == 0 { "contributing" } else { "cause" };
+    assert_eq!(killed["role"], role, "{verdict:#}");
 
     let image = root.put("careful", &script(&format!("set -o pipefail; {HOG} || exit 9")).unwrap());
     let (verdict, code) = root.judge(&[&image, "-m", "32m", "--memory-swap", "32m", "--exit", "0"]);
-    assert_eq!((code, &verdict["app"]["exit_code"]), (1, &9.into()), "{verdict:#}");
+    assert_eq!(code, 1, "{verdict:#}");
     assert_eq!(
         (&verdict["findings"][0]["code"], &verdict["findings"][0]["role"]),
         (&"oom-killed".into(), &"cause".into())
     );
-    assert!(
-        verdict["reason"].as_str().unwrap().contains("the kernel killed 1 process for want of memory"),
-        "{verdict:#}"
-    );
+    assert!(verdict["reason"].as_str().unwrap().contains("for want of memory at the limit of 32 MiB"), "{verdict:#}");
 
     let (verdict, code) = root.judge(&[&image, "--exit", "0"]);
     assert_eq!((code, finding(&verdict, "oom-killed")), (0, None), "without the limit: {verdict:#}");
