@@ -6,9 +6,9 @@ pub(super) fn check() -> Check {
     match version(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default()) {
         "v2" => Check::new("cgroup", Status::Ok, "version 2"),
         "" => Check::new("cgroup", Status::Warn, "/proc/self/cgroup has no groups")
-            .means("memory and process limits hold through rlimits only"),
+            .means("limits (`--memory`, `--pids-limit`, `--cpus`) cannot be set"),
         other => Check::new("cgroup", Status::Warn, format!("version 1 ({other})"))
-            .means("memory and process limits hold through rlimits only, unless root sets them"),
+            .means("limits (`--memory`, `--pids-limit`, `--cpus`) can be set by root only"),
     }
 }
 
