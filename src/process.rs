@@ -51,6 +51,15 @@ impl Process {
         self.inner.cmdline().unwrap_or_default()
     }
 
+    /// Whether each of its threads sleeps until something happens (`S` in `/proc/PID/task/TID/stat`). One that has been woken, or is
+    /// about to end, does not. False when the process is gone.
+    pub fn is_at_rest(&self) -> bool {
+        let sleeps = |task: procfs::ProcResult<procfs::process::Task>| Some(task.ok()?.stat().ok()?.state == 'S');
+        let Ok(tasks) = self.inner.tasks() else { return false };
+        let states: Vec<bool> = tasks.map(|task| sleeps(task).unwrap_or_default()).collect();
+        !states.is_empty() && states.into_iter().all(|sleeps| sleeps)
+    }
+
     /// The names of the processes that its first thread started and that are still there. Empty where the kernel does not tell
     /// (`CONFIG_PROC_CHILDREN`).
     pub fn children(&self) -> Vec<String> {
@@ -201,6 +210,20 @@ mod tests {
         assert!(own.hard_limits().unwrap().contains_key("Max open files"));
         assert!(own.interfaces().unwrap().contains(&"lo".to_owned()));
         assert!(NAMESPACES.iter().all(|name| own.namespace(name).is_ok()));
+    }
+
+    #[test]
+    fn who_works_is_not_at_rest() {
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::open(sleeper.id().cast_signed()).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !process.is_at_rest() {
+            assert!(std::time::Instant::now() < deadline, "sleep(1) does not sleep");
+        }
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        assert!(!process.is_at_rest(), "the dead do not wait for anything");
+        assert!(!Process::own().unwrap().is_at_rest(), "we are at work while we ask");
     }
 
     #[test]

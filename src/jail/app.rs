@@ -212,6 +212,10 @@ impl Subject for App {
             .map(|process| Processes { argv: process.argv(), children: process.children() })
             .unwrap_or_default()
     }
+
+    fn is_at_rest(&self) -> bool {
+        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_at_rest())
+    }
 }
 
 impl Drop for App {

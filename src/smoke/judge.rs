@@ -13,7 +13,8 @@ use crate::jail::subject::{End, Processes, Stop, Subject};
 
 /// How often it is looked whether the app has ended while probes are under way. A probe's answer is noticed at once.
 const SLICE: Duration = Duration::from_millis(1);
-/// After the last probe: the time for an app to die of it. What breaks while a request is answered ends the process within this.
+/// After the last probe: the longest time for an app to die of it. An app whose threads all wait again has survived it; one that is still at
+/// work may yet break.
 const SETTLE: Duration = Duration::from_millis(20);
 /// The grace for an app that failed already: time for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -48,7 +49,7 @@ pub fn judge(app: &mut dyn Subject, plan: &Plan) -> Outcome {
     }
     let took = vigil.started.elapsed();
     if !plan.allows_end() {
-        vigil.wait_until(Instant::now() + SETTLE);
+        vigil.settle();
     }
 
     let passed = |result: &ProbeResult| result.status == ProbeStatus::Passed;
@@ -100,6 +101,15 @@ impl Vigil<'_> {
 
     fn wait_until(&mut self, until: Instant) {
         while !self.is_over(until.saturating_duration_since(Instant::now())) && Instant::now() < until {}
+    }
+
+    /// Waits until the app was seen at rest twice in a row, or has ended.
+    fn settle(&mut self) {
+        let deadline = Instant::now() + SETTLE;
+        let mut seen = 0;
+        while seen < 2 && !self.is_over(SLICE) && Instant::now() < deadline {
+            seen = if self.app.is_at_rest() { seen + 1 } else { 0 };
+        }
     }
 
     fn stop(&mut self, grace: Duration) -> Option<Stop> {

@@ -94,6 +94,10 @@ impl Subject for Process {
     fn processes(&self) -> Processes {
         Processes::default()
     }
+
+    fn is_at_rest(&self) -> bool {
+        crate::process::Process::open(self.child.id().cast_signed()).is_ok_and(|process| process.is_at_rest())
+    }
 }
 
 impl Drop for Process {
