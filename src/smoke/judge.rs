@@ -103,12 +103,15 @@ impl Vigil<'_> {
         while !self.is_over(until.saturating_duration_since(Instant::now())) && Instant::now() < until {}
     }
 
-    /// Waits until the app was seen at rest twice in a row, or has ended.
+    /// Waits until the app was seen at rest twice, a slice apart, or has ended.
     fn settle(&mut self) {
         let deadline = Instant::now() + SETTLE;
-        let mut seen = 0;
-        while seen < 2 && !self.is_over(SLICE) && Instant::now() < deadline {
-            seen = if self.app.is_at_rest() { seen + 1 } else { 0 };
+        let mut rests = self.app.is_at_rest();
+        while !self.is_over(SLICE) && Instant::now() < deadline {
+            let rested = std::mem::replace(&mut rests, self.app.is_at_rest());
+            if rested && rests {
+                return;
+            }
         }
     }
 
