@@ -47,7 +47,7 @@ pub(super) fn explain(evidence: &Evidence<'_>) -> (String, Vec<Finding>) {
     };
     findings.extend(evidence.probes.iter().filter_map(server_error));
     let judged = findings.iter().any(|cause| STOP_CODES.contains(&cause.code.as_str()));
-    findings.extend(evidence.stop.filter(|_| !judged).and_then(|stop| hard_to_stop(evidence, stop)));
+    findings.extend(evidence.stop.filter(|stop| !judged && stop.unheard).map(|_| deaf()));
     findings.extend(evidence.plan.notes.iter().cloned());
     (summary, findings)
 }
@@ -169,21 +169,9 @@ fn unstopped(evidence: &Evidence<'_>, stop: Stop) -> Finding {
 }
 
 /// What a rollout would notice: an app that takes its whole grace to end.
-fn hard_to_stop(evidence: &Evidence<'_>, stop: Stop) -> Option<Finding> {
-    let (code, severity, message, advice) = match stop {
-        Stop { unheard: true, .. } => {
-            let message =
-                "the app does not handle its stop signal, so an engine waits its whole grace and kills it".to_owned();
-            ("stop-signal-unheard", Severity::Notice, message, UNHEARD)
-        }
-        // An app that failed got a short grace only, which says nothing.
-        Stop { killed: true, took, .. } if evidence.answer == Answer::Works => {
-            let message = format!("the app did not end within {} of its stop signal and was killed", span(took));
-            ("killed-after-grace", Severity::Warning, message, "")
-        }
-        _ => return None,
-    };
-    Some(finding(code, Role::Contributing, severity, message, advice))
+fn deaf() -> Finding {
+    let message = "the app does not handle its stop signal, so an engine waits its whole grace and kills it".to_owned();
+    finding("stop-signal-unheard", Role::Contributing, Severity::Notice, message, UNHEARD)
 }
 
 fn finding(code: &str, role: Role, severity: Severity, message: String, advice: &str) -> Finding {

@@ -16,7 +16,7 @@ const SLICE: Duration = Duration::from_millis(1);
 /// After the last probe: the longest time for an app to die of it. An app whose threads all wait again has survived it; one that is still at
 /// work may yet break.
 const SETTLE: Duration = Duration::from_millis(20);
-/// The grace for an app that failed already: time for its last words.
+/// The most grace for an app that failed already: time for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A probe's thread holds two small buffers.
 const STACK: usize = 256 << 10;

@@ -18,8 +18,8 @@ pub use words::{WordError, https, seconds};
 
 /// How long an app has to become ready when nobody said otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an app has to end after its stop signal when nobody judges it.
-pub const GRACE: Duration = Duration::from_secs(1);
+/// How long an app has to end after its stop signal when nobody judges it: the answer is known by then, and people wait for it.
+pub const GRACE: Duration = Duration::from_millis(10);
 /// How long an app that promises no port must stay up.
 const UP: Duration = Duration::from_secs(3);
 

@@ -109,9 +109,13 @@ fn an_app_that_ignores_its_stop_signal_is_killed_and_said_so() {
         span_of(1),
     )
     .unwrap();
-    plan.grace = Duration::from_millis(100);
     let outcome = crate::smoke::judge(&mut app, &plan);
-    assert_eq!((outcome.answer, codes(&outcome)), (Answer::Works, vec!["killed-after-grace"]));
+    assert_eq!((outcome.answer, codes(&outcome)), (Answer::Works, vec![]), "nobody asked for its stop");
+    assert!(outcome.stop.unwrap().killed);
+    let mut app = Process::shell("trap '' TERM; while :; do sleep 1; done");
+    plan = plan.with_grace(Some(Duration::from_millis(100)));
+    let outcome = crate::smoke::judge(&mut app, &plan);
+    assert_eq!((outcome.answer, codes(&outcome)), (Answer::Fails, vec!["killed-after-grace"]));
     assert!(outcome.stop.unwrap().killed);
 }
 
