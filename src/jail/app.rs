@@ -174,10 +174,12 @@ impl Subject for App {
         phases::begin(Phase::Stop);
         let unheard = self.is_deaf();
         let asked = Instant::now();
-        self.signal(self.stop_signal)?;
+        let mut end = None;
         // A signal that PID 1 does not listen to is never delivered (pid_namespaces(7)): waiting would change nothing.
-        let grace = if unheard { Duration::ZERO } else { grace };
-        let mut end = self.wait_end(grace)?;
+        if !unheard && !grace.is_zero() {
+            self.signal(self.stop_signal)?;
+            end = self.wait_end(grace)?;
+        }
         let killed = end.is_none();
         if killed {
             self.signal(libc::SIGKILL)?;

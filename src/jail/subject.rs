@@ -23,7 +23,7 @@ pub trait Subject {
     /// The app cannot be watched any more. How it ended is then not known.
     fn wait_end(&mut self, timeout: Duration) -> io::Result<Option<End>>;
 
-    /// Sends the image's stop signal, and SIGKILL if the app is still there after `grace`.
+    /// Sends the image's stop signal, and SIGKILL if the app is still there after `grace`; that at once where there is none.
     ///
     /// # Errors
     ///

@@ -18,8 +18,6 @@ pub use words::{WordError, https, seconds};
 
 /// How long an app has to become ready when nobody said otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an app has to end after its stop signal when nobody judges it: the answer is known by then, and people wait for it.
-pub const GRACE: Duration = Duration::from_millis(10);
 /// How long an app that promises no port must stay up.
 const UP: Duration = Duration::from_secs(3);
 
@@ -96,7 +94,7 @@ impl Plan {
             _ if probes.is_empty() => Err(PlanError::Empty),
             [_, _, ..] => Err(PlanError::TwoExits),
             [code] if probes.iter().any(stays) => Err(PlanError::ExitAndMore(code)),
-            _ => Ok(Plan { origin, probes, timeout, grace: GRACE, judges_stop: false, notes: Vec::new() }),
+            _ => Ok(Plan { origin, probes, timeout, grace: Duration::ZERO, judges_stop: false, notes: Vec::new() }),
         }
     }
 
@@ -138,7 +136,7 @@ impl Plan {
                 "say what the app must answer: --http PORT[/PATH], --tcp PORT, --exit CODE or --up SECONDS",
             ));
         }
-        Plan { origin: Origin::Image, probes, timeout, grace: GRACE, judges_stop: false, notes }
+        Plan { origin: Origin::Image, probes, timeout, grace: Duration::ZERO, judges_stop: false, notes }
     }
 
     /// Whether some probe asks the app to accept connections.

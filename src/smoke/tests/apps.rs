@@ -18,7 +18,7 @@ fn an_app_that_answers_and_stays_works() {
     let outcome = judge(httpd(port, "sleep 0.1"), Probe::http(&format!("{port}/=404")).unwrap(), 10_000);
     assert_eq!(outcome.answer, Answer::Works, "{outcome:#?}");
     assert!(outcome.alive_after_probes && outcome.findings.is_empty());
-    assert!(outcome.stop.is_some_and(|stop| !stop.killed && stop.end == End::Signaled(libc::SIGTERM)));
+    assert!(outcome.stop.is_some_and(|stop| stop.killed && stop.end == End::Signaled(libc::SIGKILL)));
     let probe = &outcome.probes[0];
     assert_eq!((probe.status, probe.http_status), (ProbeStatus::Passed, Some(404)));
     // It was asked before it was ready, and soon after.

@@ -62,8 +62,11 @@ impl Subject for Process {
 
     fn stop(&mut self, grace: Duration) -> io::Result<Stop> {
         let asked = Instant::now();
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
-        let end = self.wait_end(grace)?;
+        let mut end = None;
+        if !grace.is_zero() {
+            kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
+            end = self.wait_end(grace)?;
+        }
         if end.is_none() {
             self.kill();
         }
