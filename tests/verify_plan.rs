@@ -143,7 +143,9 @@ fn an_app_that_does_not_hear_its_stop_signal_is_named() {
         assert!(deaf["findings"].to_string().contains("stop-signal-unheard"), "{deaf:#}");
         let (hears, _) = verdict(&caller, SERVER, &["8080/tcp"], &[]).unwrap();
         assert!(!hears["findings"].to_string().contains("stop-signal-unheard"), "{hears:#}");
-        assert_eq!(hears["app"]["exit_code"], 0);
+        assert_eq!(hears["app"]["signal"], "SIGKILL");
+        let (asked, _) = verdict(&caller, SERVER, &["8080/tcp"], &["--http", "8080", "--grace", "5"]).unwrap();
+        assert_eq!(asked["app"]["exit_code"], 0);
     }
 }
 
