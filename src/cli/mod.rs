@@ -5,6 +5,7 @@ mod flags;
 mod inspect;
 mod launch;
 mod limits;
+mod progress;
 mod run;
 mod session;
 mod store;

@@ -12,6 +12,7 @@ use nix::unistd::{getegid, geteuid};
 use super::CannotEnforce;
 use super::launch;
 use super::limits::LimitArgs;
+use super::progress;
 use crate::finding::Finding;
 use crate::ids;
 use crate::inventory::{self, Credentials, Entrypoint};
@@ -163,7 +164,7 @@ fn unpack(
     user: &User,
 ) -> anyhow::Result<(Files, Accounts, Account)> {
     let mut account = None;
-    let unpacked = store.ensure(opened, limits, |accounts| {
+    let project = |accounts: &Accounts| {
         // What is wrong with the name is told below, when there is something to return it from.
         let found = resolve(user, accounts).ok();
         let projection = match (ids, &found) {
@@ -176,7 +177,8 @@ fn unpack(
         };
         account = found;
         projection
-    })?;
+    };
+    let unpacked = progress::shown(opened, || store.ensure(opened, limits, project))?;
     let account = match account {
         Some(account) => account,
         None => resolve(user, &unpacked.accounts)?,

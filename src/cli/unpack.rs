@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::limits::LimitArgs;
+use super::progress;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::unpack::{Facts, SpecialKind, merge};
@@ -29,7 +30,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(dir) = opened.rootfs() {
         anyhow::bail!("{} is a root filesystem already", dir.display());
     }
-    let facts = merge(&opened, &args.dir, &args.limits.limits(), store::privileged())?;
+    let limits = args.limits.limits();
+    let facts = progress::shown(&opened, || merge(&opened, &args.dir, &limits, store::privileged()))?;
     eprintln!(
         "{}: {} entries of {} layers, {:.1} MB of files, to {} in {} ms",
         opened.reference,

@@ -13,6 +13,7 @@ mod oci;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::image::{Config, Image, ImageError};
 use crate::platform::Platform;
@@ -135,6 +136,7 @@ pub struct Opened {
     pub image: Image,
     layers: Vec<Vec<Part>>,
     rootfs: Option<PathBuf>,
+    taken: AtomicU64,
 }
 
 impl Opened {
@@ -147,12 +149,31 @@ impl Opened {
         let parts = self.layers.get(index).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("the image has no layer number {index}"))
         })?;
-        Ok(Box::new(Parts::new(parts)))
+        Ok(Box::new(Counted { inner: Parts::new(parts), taken: &self.taken }))
+    }
+
+    /// Bytes of layers that were read so far, as stored: for whom it is shown.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// The folder, when the reference is a tree of files instead of an image.
     pub fn rootfs(&self) -> Option<&Path> {
         self.rootfs.as_deref()
+    }
+}
+
+/// A layer whose bytes are counted as they are read.
+struct Counted<'a, R> {
+    inner: R,
+    taken: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buf)?;
+        self.taken.fetch_add(got as u64, Ordering::Relaxed);
+        Ok(got)
     }
 }
 
@@ -178,7 +199,7 @@ pub fn open(reference: &Reference, options: &Options) -> Result<Opened, SourceEr
         Reference::Example(name) => (Kind::Example, example::open(name)?, None),
         Reference::Path(path) => by_content(path, &wanted)?,
     };
-    Ok(Opened { reference: reference.to_string(), kind, image, layers, rootfs })
+    Ok(Opened { reference: reference.to_string(), kind, image, layers, rootfs, taken: AtomicU64::new(0) })
 }
 
 /// A bare path: its content says what it is.
