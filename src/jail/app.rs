@@ -173,12 +173,13 @@ impl Subject for App {
     fn stop(&mut self, grace: Duration) -> io::Result<Stop> {
         phases::begin(Phase::Stop);
         let unheard = self.is_deaf();
-        let asked = Instant::now();
+        let begun = Instant::now();
+        let asked = !grace.is_zero();
         let mut end = None;
-        // A signal that PID 1 does not listen to is never delivered (pid_namespaces(7)): waiting would change nothing.
-        if !unheard && !grace.is_zero() {
+        if asked {
             self.signal(self.stop_signal)?;
-            end = self.wait_end(grace)?;
+            // A signal that PID 1 does not listen to is never delivered (pid_namespaces(7)): waiting would change nothing.
+            end = self.wait_end(if unheard { Duration::ZERO } else { grace })?;
         }
         let killed = end.is_none();
         if killed {
@@ -190,7 +191,7 @@ impl Subject for App {
                 None => end = self.wait_end(Duration::from_mins(1))?,
             }
         };
-        Ok(Stop { end, took: asked.elapsed(), killed, unheard })
+        Ok(Stop { end, asked, took: begun.elapsed(), killed, unheard })
     }
 
     fn kill(&mut self) {

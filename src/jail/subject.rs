@@ -60,6 +60,8 @@ pub enum End {
 pub struct Stop {
     /// How it ended.
     pub end: End,
+    /// There was a grace, and it got its stop signal first.
+    pub asked: bool,
     /// From the signal to the end.
     pub took: Duration,
     /// SIGKILL was needed.

@@ -42,7 +42,7 @@ fn worked(probe: ProbeResult) -> Outcome {
         end: None,
         ended_at: None,
         alive_after_probes: true,
-        stop: Some(Stop { end: End::Exited(0), took: ms(1.9), killed: false, unheard: false }),
+        stop: Some(Stop { end: End::Exited(0), asked: true, took: ms(1.9), killed: false, unheard: false }),
         output: Output::default(),
         findings: Vec::new(),
     }

@@ -60,7 +60,7 @@ pub struct RunFacts {
     pub summary: String,
     /// From the app's start to the last probe's answer, in milliseconds.
     pub smoke_ms: f64,
-    /// From its stop signal to its end; absent when it had ended before.
+    /// From its stop signal to its end; absent when it had ended before, or got none because `--grace` did not ask for one.
     pub stop_ms: Option<f64>,
 }
 
@@ -147,7 +147,7 @@ pub struct App {
     pub signal: Option<String>,
     /// All probes were done and it was still there.
     pub alive_after_probes: bool,
-    /// From its stop signal to its end; absent when it had ended before.
+    /// From its stop signal to its end; absent when it had ended before, or got none because `--grace` did not ask for one.
     pub stopped_in_ms: Option<f64>,
     /// The last that it wrote to its standard output; bytes that are not UTF-8 are replaced.
     pub stdout_tail: String,
@@ -227,7 +227,7 @@ impl From<&Outcome> for App {
             exit_code: if let Some(End::Exited(code)) = end { Some(code) } else { None },
             signal: end.filter(|end| matches!(end, End::Signaled(_))).map(|end| end.to_string()),
             alive_after_probes: outcome.alive_after_probes,
-            stopped_in_ms: outcome.stop.map(|stop| millis(stop.took)),
+            stopped_in_ms: outcome.stop.filter(|stop| stop.asked).map(|stop| millis(stop.took)),
             stdout_tail: String::from_utf8_lossy(stdout).into_owned(),
             stderr_tail: String::from_utf8_lossy(stderr).into_owned(),
         }

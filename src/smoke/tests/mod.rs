@@ -61,9 +61,9 @@ impl Subject for Process {
     }
 
     fn stop(&mut self, grace: Duration) -> io::Result<Stop> {
-        let asked = Instant::now();
+        let (begun, asked) = (Instant::now(), !grace.is_zero());
         let mut end = None;
-        if !grace.is_zero() {
+        if asked {
             kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
             end = self.wait_end(grace)?;
         }
@@ -72,7 +72,7 @@ impl Subject for Process {
         }
         let killed = end.is_none();
         let end = end.unwrap_or(End::Signaled(libc::SIGKILL));
-        Ok(Stop { end, took: asked.elapsed(), killed, unheard: false })
+        Ok(Stop { end, asked, took: begun.elapsed(), killed, unheard: false })
     }
 
     fn kill(&mut self) {
