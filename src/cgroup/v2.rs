@@ -27,7 +27,7 @@ pub(super) fn make(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<
     for group in hierarchy.upward() {
         let parent = hierarchy.folder(group);
         folder::sweep(&parent);
-        match pass_on(&parent, controllers).and_then(|()| Folder::make(&parent, group)) {
+        match pass_on(&parent, controllers).and_then(|()| Folder::make(&parent, group)).and_then(usable) {
             Ok(folder) => return Ok(folder),
             Err(why) => whys.push(why),
         }
@@ -45,8 +45,22 @@ fn pass_on(parent: &Path, controllers: &[Controller]) -> Result<(), Why> {
     if let Some(none) = missing.iter().find(|controller| !has(&parent.join("cgroup.controllers"), ***controller)) {
         return Err(format!("{} has no controller `{}`", parent.display(), none.name()));
     }
+    // The kernel refuses `memory` then, but takes `cpu` and `pids`, which makes the group threaded and all below it useless for processes
+    // (cgroups(7), "Domain invalid"). Only the top of the hierarchy, which has no type, may have processes.
+    let is_top = !parent.join("cgroup.type").exists();
+    if !is_top && fs::read_to_string(parent.join("cgroup.procs")).is_ok_and(|processes| !processes.is_empty()) {
+        return Err(format!("{} has processes of its own", parent.display()));
+    }
     let words: Vec<_> = missing.iter().map(|controller| format!("+{}", controller.name())).collect();
     folder::write(&list, &words.join(" "))
+}
+
+/// Only what is a domain takes processes.
+fn usable(folder: Folder) -> Result<Folder, Why> {
+    match folder.read("cgroup.type")?.as_str() {
+        "domain" => Ok(folder),
+        other => Err(format!("a group there is {other}, and takes no process")),
+    }
 }
 
 /// Whether the kernel counts swap (it may be told not to: `swapaccount=0`).
