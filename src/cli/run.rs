@@ -15,6 +15,7 @@ use super::flags::{self, EnvVar, Publish};
 use super::launch::{self, Hardness};
 use super::session::{self, ImageArgs};
 use super::usage::UsageArgs;
+use crate::host;
 use crate::jail::subject::{End, Subject};
 use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
@@ -75,6 +76,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
 fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
     let session = session::prepare_to_run(&args.image, &args.files)?;
+    if let Some(check) = &session.barred {
+        anyhow::bail!("this host does not let austere build the jail: {}{}", check.found, check.hint());
+    }
     let wishes = launch::Wishes {
         env: flags::variables(&args.env)?,
         tmpfs: args.tmpfs.clone(),
@@ -87,7 +91,11 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let signals = signals()?;
     let mut jail = match jail::start(&spec) {
         Ok(jail) => jail,
-        Err(StartError::Refused(refusal)) => return Err(refusal.into()),
+        Err(StartError::Refused(refusal)) => {
+            let hint = if refusal.side == Side::Host { host::about(&refusal).hint() } else { String::new() };
+            let said = format!("{refusal}{hint}");
+            return Err(anyhow::Error::new(refusal).context(said));
+        }
         Err(error) => return Err(error.into()),
     };
     if let Some(broken) = jail.measures.iter().find(|measure| measure.required && !measure.holds()) {

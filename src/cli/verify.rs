@@ -15,10 +15,12 @@ use super::launch::{self, Hardness};
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use super::{CannotEnforce, Format};
+use crate::host;
 use crate::ids;
 use crate::inventory;
 use crate::jail::subject::Output;
 use crate::jail::{self, StartError, Stdio};
+use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::profile::preset::Preset;
 use crate::profile::tmpfs::Tmpfs;
@@ -125,14 +127,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for number in 1..=args.plan.repeat {
         let launched = Instant::now();
         let mut measures = session.measures();
-        let outcome = match start(&session, preset, &wishes, Hardness::Hardened)? {
+        let started = match &session.barred {
+            Some(check) => Err(NotStarted::Barred(check.clone())),
+            None => start(&session, preset, &wishes, Hardness::Hardened)?,
+        };
+        let outcome = match started {
             Ok(mut jail) => {
                 measures.extend(jail.measures);
                 phases::begin(Phase::Probe);
                 let outcome = smoke::judge(&mut jail.app, &plan);
                 outcome.with_limits_met(&jail.app.limits_met())
             }
-            Err(refusal) => smoke::refused(&refusal),
+            Err(NotStarted::Refused(refusal)) => smoke::refused(&refusal),
+            Err(NotStarted::Barred(check)) => {
+                measures.push(Measure::unavailable("jail", "namespaces and mounts of the app's own", &check.found));
+                smoke::barred(&check)
+            }
         };
         if args.show_logs {
             show_logs(number, args.plan.repeat, &outcome.output);
@@ -146,7 +156,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     phases::begin(Phase::Done);
     let mut findings = session.findings();
-    if outcome.answer == Answer::Fails {
+    if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
         findings.extend(session.entrypoint(&view, &config.argv()).findings);
         findings.extend(inventory::health_check(&view, config));
@@ -206,18 +216,27 @@ fn show_logs(number: u32, of: u32, output: &Output) {
     }
 }
 
-/// Builds the jail; a refusal that says something about the app is an outcome, any other ends the command.
+/// Why there is no app.
+enum NotStarted {
+    /// Its own start was refused, as an engine would refuse it.
+    Refused(Refusal),
+    /// This host refuses the jail.
+    Barred(host::Check),
+}
+
+/// Builds the jail; a refusal of the app or of the jail is an outcome, any other ends the command.
 fn start(
     session: &Session,
     preset: &Preset,
     wishes: &launch::Wishes,
     hardness: Hardness,
-) -> anyhow::Result<Result<jail::Started, Refusal>> {
+) -> anyhow::Result<Result<jail::Started, NotStarted>> {
     let spec = launch::spec(session, preset, wishes, hardness, Stdio::Captured)?;
     match jail::start(&spec) {
         Ok(jail) => Ok(Ok(jail)),
-        Err(StartError::Refused(refusal)) if refusal.side == Side::App => Ok(Err(refusal)),
+        Err(StartError::Refused(refusal)) if refusal.side == Side::App => Ok(Err(NotStarted::Refused(refusal))),
         Err(StartError::Refused(refusal)) if refusal.side == Side::Image => Err(refusal.into()),
+        Err(StartError::Refused(refusal)) => Ok(Err(NotStarted::Barred(host::about(&refusal)))),
         Err(error) => {
             let hint = "`austere doctor` tries each step and names a remedy";
             Err(CannotEnforce(format!("this host does not let austere build the jail: {error}\n  hint: {hint}")).into())
@@ -240,7 +259,8 @@ fn baseline(
             phases::begin(Phase::Probe);
             smoke::judge(&mut jail.app, plan).answer
         }
-        Err(_) => Answer::Fails,
+        Err(NotStarted::Refused(_)) => Answer::Fails,
+        Err(NotStarted::Barred(_)) => Answer::Unknown,
     };
     let baseline = match (answer, session.ids) {
         (Answer::Works, _) => Baseline::Works,

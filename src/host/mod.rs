@@ -12,6 +12,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::refusal::Refusal;
+
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -67,6 +69,13 @@ impl Check {
         Check { remedy: Some(remedy.into()), ..self }
     }
 
+    /// What follows, and the remedy, for the end of an error; nothing where neither is known.
+    pub fn hint(&self) -> String {
+        let means = self.means.iter().map(|means| format!("; {means}"));
+        let remedy = self.remedy.iter().map(|remedy| format!("\n  hint: {remedy}"));
+        means.chain(remedy).collect()
+    }
+
     fn needed(self) -> Self {
         Check { needed: true, ..self }
     }
@@ -87,6 +96,11 @@ pub fn examine(store: &Path) -> Vec<Check> {
     checks.push(cgroup::check());
     checks.extend(place.checks());
     checks
+}
+
+/// What [`examine`] says of a step that was refused while a jail was built, in the same words.
+pub fn about(refusal: &Refusal) -> Check {
+    namespaces::about(refusal, &surroundings::look())
 }
 
 /// Whether `austere verify` can come to a verdict here.

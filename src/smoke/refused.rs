@@ -1,4 +1,4 @@
-//! An app whose start was refused: no probe was made, and the refusal is the cause.
+//! An app that did not start: its start was refused, or this host refuses the jail. No probe was made.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::{Answer, Outcome};
 use crate::finding::{Finding, Role, Severity};
+use crate::host::Check;
 use crate::jail::subject::Output;
 use crate::refusal::Refusal;
 
@@ -44,9 +45,28 @@ pub fn refused(refusal: &Refusal) -> Outcome {
         advice: (!advice.is_empty()).then(|| advice.to_owned()),
         ..Finding::default()
     };
+    not_started(Answer::Fails, message, cause)
+}
+
+/// The outcome where this host refuses the jail: nothing was run, and `check` says why in the words of `austere doctor`.
+pub fn barred(check: &Check) -> Outcome {
+    let message = format!("this host does not let austere build the jail: {}", check.found);
+    let means = check.means.iter().map(|means| format!("; {means}")).collect::<String>();
+    let cause = Finding {
+        code: "not-tested".to_owned(),
+        role: Role::Cause,
+        severity: Severity::Error,
+        message: format!("{message}{means}. Nothing was run; the files were looked at"),
+        advice: check.remedy.clone(),
+        ..Finding::default()
+    };
+    not_started(Answer::Unknown, message, cause)
+}
+
+fn not_started(answer: Answer, summary: String, cause: Finding) -> Outcome {
     Outcome {
-        answer: Answer::Fails,
-        summary: message,
+        answer,
+        summary,
         probes: Vec::new(),
         end: None,
         ended_at: None,
