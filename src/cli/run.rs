@@ -68,8 +68,12 @@ const PASSED_ON: [Signal; 6] =
 /// Runs the app and gives its own exit code.
 pub(super) fn run(args: &Args) -> ExitCode {
     run_app(args).unwrap_or_else(|error| {
-        eprintln!("austere: {error:#}");
-        ExitCode::from(error.downcast_ref::<Refusal>().map_or(COULD_NOT, refusal_code))
+        let refusal = error.downcast_ref::<Refusal>();
+        match refusal.filter(|refusal| refusal.side == Side::Host).map(host::about) {
+            Some(check) => eprintln!("austere: {}{}", check.explained(), check.hint()),
+            None => eprintln!("austere: {error:#}"),
+        }
+        ExitCode::from(refusal.map_or(COULD_NOT, refusal_code))
     })
 }
 
@@ -77,7 +81,7 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
     let session = session::prepare_to_run(&args.image, &args.files)?;
     if let Some(check) = &session.barred {
-        anyhow::bail!("this host does not let austere build the jail: {}{}", check.found, check.hint());
+        anyhow::bail!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
     }
     let wishes = launch::Wishes {
         env: flags::variables(&args.env)?,
@@ -91,11 +95,7 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let signals = signals()?;
     let mut jail = match jail::start(&spec) {
         Ok(jail) => jail,
-        Err(StartError::Refused(refusal)) => {
-            let hint = if refusal.side == Side::Host { host::about(&refusal).hint() } else { String::new() };
-            let said = format!("{refusal}{hint}");
-            return Err(anyhow::Error::new(refusal).context(said));
-        }
+        Err(StartError::Refused(refusal)) => return Err(refusal.into()),
         Err(error) => return Err(error.into()),
     };
     if let Some(broken) = jail.measures.iter().find(|measure| measure.required && !measure.holds()) {

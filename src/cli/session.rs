@@ -1,5 +1,7 @@
 //! What `verify` and `run` do before the jail: find the image, settle the ids, unpack what is not unpacked yet.
 
+mod bare;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -154,7 +156,7 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let ids::Entered { mode: ids, why: ids_why } = entered;
     let store = open_store(&store_path, ids)?;
     let (files, accounts, account) = if barred.is_some() {
-        unpack_to_look(&opened, &store, &limits, &args.user)?
+        bare::unpack(&opened, &store, &limits, &args.user)?
     } else {
         unpack(&opened, &store, &limits, ids, &args.user)?
     };
@@ -207,22 +209,6 @@ fn unpack(
         None => Files::Layers(unpacked),
     };
     Ok((files, accounts, account))
-}
-
-/// Where no layer can be mounted: they may not even be kept as overlays want them, because container engines refuse whiteouts.
-fn unpack_to_look(
-    opened: &Opened,
-    store: &Store,
-    limits: &Limits,
-    user: &User,
-) -> anyhow::Result<(Files, Accounts, Account)> {
-    if opened.rootfs().is_some() {
-        return unpack(opened, store, limits, ids::Mode::Single, user);
-    }
-    let merged = store.merge(opened, limits)?;
-    let accounts = merged.accounts.clone();
-    let account = resolve(user, &accounts)?;
-    Ok((Files::Merged(merged), accounts, account))
 }
 
 fn resolve(user: &User, accounts: &Accounts) -> Result<Account, AccountError> {

@@ -1,5 +1,6 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
+mod attempt;
 mod plan;
 mod trials;
 
@@ -10,22 +11,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
+use super::Format;
 use super::flags::{self, EnvVar};
 use super::launch::{self, Hardness};
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
-use super::{CannotEnforce, Format};
-use crate::host;
 use crate::ids;
 use crate::inventory;
 use crate::jail::subject::Output;
-use crate::jail::{self, StartError, Stdio};
-use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::profile::preset::Preset;
 use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
-use crate::refusal::{Refusal, Side};
 use crate::report;
 use crate::smoke::plan::Plan;
 use crate::smoke::{self, Answer};
@@ -33,6 +30,7 @@ use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
 use crate::verdict::{Baseline, Evidence, Status, Verdict};
+use attempt::{NotStarted, start};
 use plan::PlanArgs;
 use trials::Trial;
 
@@ -126,36 +124,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
         let launched = Instant::now();
-        let mut measures = session.measures();
-        let started = match &session.barred {
-            Some(check) => Err(NotStarted::Barred(check.clone())),
-            None => start(&session, preset, &wishes, Hardness::Hardened)?,
-        };
-        let outcome = match started {
-            Ok(mut jail) => {
-                measures.extend(jail.measures);
-                phases::begin(Phase::Probe);
-                let outcome = smoke::judge(&mut jail.app, &plan);
-                outcome.with_limits_met(&jail.app.limits_met())
-            }
-            Err(NotStarted::Refused(refusal)) => smoke::refused(&refusal),
-            Err(NotStarted::Barred(check)) => {
-                measures.push(Measure::unavailable("jail", "namespaces and mounts of the app's own", &check.found));
-                smoke::barred(&check)
-            }
-        };
+        let (outcome, measures) = attempt::hardened(&session, preset, &wishes, &plan)?;
         if args.show_logs {
             show_logs(number, args.plan.repeat, &outcome.output);
         }
         trials.push(Trial::new(outcome, measures, launched));
+        if session.barred.is_some() {
+            // Its one tree has been used, and another run could not judge either.
+            break;
+        }
     }
     let (Trial { outcome, measures, jail_took }, runs) = trials::decisive(trials);
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails => baseline(&session, preset, &wishes, &plan)?,
-        Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
+        Answer::Fails if session.barred.is_none() => baseline(&session, preset, &wishes, &plan)?,
+        Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
     phases::begin(Phase::Done);
     let mut findings = session.findings();
+    if session.cannot_run().is_none() {
+        findings.extend(session.barred.as_ref().map(smoke::weaker));
+    }
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
         findings.extend(session.entrypoint(&view, &config.argv()).findings);
@@ -213,34 +201,6 @@ fn show_logs(number: u32, of: u32, output: &Output) {
         }
         // The terminal may be gone; the verdict is still worth something.
         let _ = std::io::stderr().write_all(text.as_bytes());
-    }
-}
-
-/// Why there is no app.
-enum NotStarted {
-    /// Its own start was refused, as an engine would refuse it.
-    Refused(Refusal),
-    /// This host refuses the jail.
-    Barred(host::Check),
-}
-
-/// Builds the jail; a refusal of the app or of the jail is an outcome, any other ends the command.
-fn start(
-    session: &Session,
-    preset: &Preset,
-    wishes: &launch::Wishes,
-    hardness: Hardness,
-) -> anyhow::Result<Result<jail::Started, NotStarted>> {
-    let spec = launch::spec(session, preset, wishes, hardness, Stdio::Captured)?;
-    match jail::start(&spec) {
-        Ok(jail) => Ok(Ok(jail)),
-        Err(StartError::Refused(refusal)) if refusal.side == Side::App => Ok(Err(NotStarted::Refused(refusal))),
-        Err(StartError::Refused(refusal)) if refusal.side == Side::Image => Err(refusal.into()),
-        Err(StartError::Refused(refusal)) => Ok(Err(NotStarted::Barred(host::about(&refusal)))),
-        Err(error) => {
-            let hint = "`austere doctor` tries each step and names a remedy";
-            Err(CannotEnforce(format!("this host does not let austere build the jail: {error}\n  hint: {hint}")).into())
-        }
     }
 }
 

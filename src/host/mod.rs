@@ -69,11 +69,17 @@ impl Check {
         Check { remedy: Some(remedy.into()), ..self }
     }
 
-    /// What follows, and the remedy, for the end of an error; nothing where neither is known.
+    /// What was tried, and what follows.
+    pub fn explained(&self) -> String {
+        match &self.means {
+            Some(means) => format!("{}; {means}", self.found),
+            None => self.found.clone(),
+        }
+    }
+
+    /// The remedy as the end of an error; nothing where none is known.
     pub fn hint(&self) -> String {
-        let means = self.means.iter().map(|means| format!("; {means}"));
-        let remedy = self.remedy.iter().map(|remedy| format!("\n  hint: {remedy}"));
-        means.chain(remedy).collect()
+        self.remedy.as_ref().map_or_else(String::new, |remedy| format!("\n  hint: {remedy}"))
     }
 
     fn needed(self) -> Self {
@@ -93,7 +99,7 @@ pub fn examine(store: &Path) -> Vec<Check> {
     checks.extend(namespaces::checks(root, &around, &place));
     checks.push(ids::subordinate(root));
     checks.extend(confine::checks());
-    checks.push(cgroup::check());
+    checks.push(cgroup::check(root));
     checks.extend(place.checks());
     checks
 }
