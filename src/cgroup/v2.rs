@@ -116,3 +116,30 @@ fn number(file: &str, text: &str) -> Result<Option<u64>, Why> {
     }
     text.parse().map(Some).map_err(|_| format!("{file} says {text}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plain files in place of a hierarchy: a group below one that is the user's own or is not, with what the kernel writes in them.
+    #[test]
+    fn a_group_that_can_pass_on_is_found_above_one_that_has_processes() {
+        let mount = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| fs::write(mount.path().join(path), text).unwrap();
+        fs::create_dir_all(mount.path().join("user/scope")).unwrap();
+        for group in [".", "user", "user/scope"] {
+            write(&format!("{group}/cgroup.controllers"), "cpu memory pids\n");
+            write(&format!("{group}/cgroup.subtree_control"), "");
+            write(&format!("{group}/cgroup.procs"), "1\n");
+        }
+        let hierarchy = Hierarchy { mount: mount.path().to_owned(), root: "/".into(), group: "/user/scope".into() };
+        let all = [Controller::Memory, Controller::Pids, Controller::Cpu];
+        assert!(candidate(&hierarchy, &all).unwrap_err().contains("has processes of its own"));
+        write("user/cgroup.procs", "");
+        assert_eq!(candidate(&hierarchy, &all).as_deref(), Ok("/user"));
+        write("user/cgroup.controllers", "cpu\n");
+        assert!(candidate(&hierarchy, &all).unwrap_err().contains("no controller `memory`"));
+        write("user/cgroup.subtree_control", "cpu memory pids\n");
+        assert_eq!(candidate(&hierarchy, &all).as_deref(), Ok("/user"));
+    }
+}

@@ -83,6 +83,12 @@ impl Spec {
         self.confinement != Confinement::Namespaces
     }
 
+    /// Whether the launcher waits at its start: for its group, or for its tracer, who may not trace it any more once it has become another user
+    /// (`PTRACE_MODE_ATTACH_REALCREDS` asks for `CAP_SYS_PTRACE` where austere was started then).
+    fn is_held(&self) -> bool {
+        !self.limits.is_empty() || self.is_tree() || self.ids == ids::Mode::Mapped
+    }
+
     fn applies(&self, measure: &str) -> bool {
         !self.without.iter().any(|name| name == measure)
     }
@@ -130,7 +136,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     let failed = |what| move |error: io::Error| StartError::Host(what, error);
     phases::begin(Phase::Clone);
     let streams = stdio::Streams::new(spec.stdio, spec).map_err(failed("making pipes for the app"))?;
-    let (watch, line) = life::line().map_err(failed("making a pipe"))?;
+    let (watch, mut line) = life::line().map_err(failed("making a pipe"))?;
     let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
     let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;
     let mut group = (!spec.limits.is_empty()).then(|| cgroup::Group::make(&spec.limits, |name| spec.applies(name)));
@@ -151,13 +157,15 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         }
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
+    let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
     // While the launcher works, and while everything it inherited is still open here.
     let before = read_back::Before::take();
     drop((watch, reporter, recipe));
     if let Some(group) = &mut group {
         group.take_in(pid);
     }
-    let is_limited = group.is_some();
+    // A launcher that was refused is gone by now, and its report says why.
+    let held = if spec.is_held() { line.say_go() } else { Ok(()) };
     // Before the pumps: a process of several threads cannot be copied.
     let brood = spec.is_tree().then(|| brood::Brood::new(pid, &spec.rootfs.layers));
     let guard = Guard::start(&pidfd, brood.as_ref());
@@ -165,9 +173,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     app.has_brood(spec.is_tree());
     app.guarded_by(guard.map_err(failed("starting the app's guard"))?);
     let before = before.map_err(failed("reading /proc/self"))?;
-    let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
-    // A launcher that was refused is gone by now, and its report says why.
-    let told = if is_limited || spec.is_tree() { app.say_go() } else { Ok(()) }.and_then(|()| app.say_go());
+    let told = held.and_then(|()| app.say_go());
     let stopped = if traced { await_exec(pid).map_err(failed("waiting for the app's exec"))? } else { false };
     // Whether the exec closed the launcher's end or its death did, the pipe ends here.
     let report = reports.read().map_err(failed("reading the launcher's report"))?;

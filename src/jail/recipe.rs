@@ -109,8 +109,7 @@ impl<'a> Recipe<'a> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
-        // Without a namespace that our tracer rules, it has to come before we become another user.
-        if !spec.limits.is_empty() || spec.is_tree() {
+        if spec.is_held() {
             self.enter_group(parent)?;
         }
         Self::forget_inheritance()?;
@@ -170,7 +169,7 @@ impl<'a> Recipe<'a> {
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
     }
 
-    /// Waits until the parent has put us into the app's group. A cgroup namespace shows what is below the group its maker is in, so ours is made
+    /// Waits until the parent traces us, and has put us into the app's group. A cgroup namespace shows what is below the group its maker is in, so ours is made
     /// only now: the app finds its own limits in /sys/fs/cgroup, as in any container.
     fn enter_group(&self, parent: &Watch) -> Result<(), Refusal> {
         parent.await_go()?;
