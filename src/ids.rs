@@ -87,16 +87,9 @@ pub struct Entered {
 /// There is no way to run an app here under the ids that were asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
-    /// No user namespace could be made.
-    #[error(
-        "a normal user needs a user namespace, and this host refused one: unshare(CLONE_NEWUSER): {errno}\n  hint: {hint}"
-    )]
-    NoUserNamespace {
-        /// The kernel's answer.
-        errno: Errno,
-        /// What helps.
-        hint: String,
-    },
+    /// No user namespace could be made, and without one nobody but root with `CAP_SYS_ADMIN` can build a jail.
+    #[error("{0}")]
+    NoUserNamespace(Refusal),
     /// The mode was asked for by name.
     #[error("ids cannot be mapped here: {0}\n  hint: austere doctor says what is missing; --ids auto does with one id")]
     NotMapped(String),
@@ -113,12 +106,13 @@ pub const HIGHEST_MAPPED_ID: u32 = 65_535;
 ///
 /// # Errors
 ///
-/// [`EnterError::NoUserNamespace`] when the caller is a normal user and may not make one, [`EnterError::NotMapped`] when
-/// [`Choice::Mapped`] cannot be had.
+/// [`EnterError::NoUserNamespace`] when the caller is a normal user, or root without `CAP_SYS_ADMIN` as containers have it, and may not
+/// make one; [`EnterError::NotMapped`] when [`Choice::Mapped`] cannot be had.
 pub fn enter(choice: Choice, needed: u32) -> Result<Entered, EnterError> {
     let entered = |mode, why: Option<&str>| Ok(Entered { mode, why: why.map(str::to_owned) });
     let asked_for = Some("it was asked for");
-    if geteuid().is_root() {
+    let is_bound = geteuid().is_root() && is_initial() && !may_mount();
+    if geteuid().is_root() && !is_bound {
         let common = holds_common_ids("/proc/self/uid_map") && holds_common_ids("/proc/self/gid_map");
         return match choice {
             Choice::Single => entered(Mode::Single, asked_for),
@@ -132,6 +126,11 @@ pub fn enter(choice: Choice, needed: u32) -> Result<Entered, EnterError> {
     }
     let why = match choice {
         Choice::Single => asked_for.map(str::to_owned),
+        Choice::Auto | Choice::Mapped if is_bound => match mapped::enter_own() {
+            Ok(()) => return entered(Mode::Mapped, Some("root has no CAP_SYS_ADMIN here")),
+            Err(why) if choice == Choice::Mapped => return Err(EnterError::NotMapped(why)),
+            Err(why) => Some(why),
+        },
         Choice::Auto | Choice::Mapped => {
             match mapped::Means::find(needed.max(HIGHEST_MAPPED_ID)).and_then(|means| means.enter()) {
                 Ok(()) => return entered(Mode::Mapped, None),
@@ -140,11 +139,11 @@ pub fn enter(choice: Choice, needed: u32) -> Result<Entered, EnterError> {
             }
         }
     };
-    let refused = |errno| EnterError::NoUserNamespace { errno, hint: remedy(errno) };
     let (uid, gid) = (geteuid(), nix::unistd::getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(refused)?;
+    unshare(CloneFlags::CLONE_NEWUSER)
+        .map_err(|errno| EnterError::NoUserNamespace(Refusal::host("unshare", "CLONE_NEWUSER", errno)))?;
     write_maps(&Identity { uid: 0, gid: 0, groups: Vec::new() }, (uid.as_raw(), gid.as_raw()))
-        .map_err(|refusal| refused(refusal.errno))?;
+        .map_err(EnterError::NoUserNamespace)?;
     Ok(Entered { mode: Mode::Single, why })
 }
 
@@ -152,6 +151,11 @@ pub fn enter(choice: Choice, needed: u32) -> Result<Entered, EnterError> {
 pub fn is_initial() -> bool {
     let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
     fs::read_to_string("/proc/self/uid_map").is_ok_and(whole)
+}
+
+/// Whether mounts and namespaces can be made without a user namespace. Root of a container cannot.
+fn may_mount() -> bool {
+    ::caps::has_cap(None, ::caps::CapSet::Effective, ::caps::Capability::CAP_SYS_ADMIN).unwrap_or(false)
 }
 
 /// A name for this user namespace's maps, safe as a file name. Files that were written under other maps have other owners.
@@ -202,24 +206,6 @@ fn mapped_ids(map: &str) -> u32 {
         }
     }
     next
-}
-
-/// What a user can do about a refused user namespace, by what the host says about itself.
-fn remedy(errno: Errno) -> String {
-    let is = |file: &str, value: &str| fs::read_to_string(file).is_ok_and(|text| text.trim() == value);
-    if is("/proc/sys/user/max_user_namespaces", "0") {
-        return "sudo sysctl -w user.max_user_namespaces=15000".to_owned();
-    }
-    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        return "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0".to_owned();
-    }
-    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        return "sudo sysctl -w kernel.unprivileged_userns_clone=1".to_owned();
-    }
-    if errno == Errno::ENOSPC {
-        return "sudo sysctl -w user.max_user_namespaces=15000".to_owned();
-    }
-    "run austere as root, or in a container with --security-opt seccomp=unconfined --security-opt systempaths=unconfined".to_owned()
 }
 
 /// In the child of a single-id jail: gives its user namespace the one mapping it can have. What does not apply stays root's.

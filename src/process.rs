@@ -117,7 +117,10 @@ impl Process {
         for entry in fs::read_dir(self.folder.join("fd"))? {
             let entry = entry?;
             // The descriptor of this very listing is gone again by the time it is looked at.
-            let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+            let metadata = match fs::metadata(entry.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
                 open.insert(number, (metadata.dev(), metadata.ino()));
             }
@@ -132,6 +135,12 @@ impl Process {
     /// The process is gone, has no such descriptor, or the caller may not look.
     pub fn stream(&self, number: usize) -> io::Result<fs::Metadata> {
         fs::metadata(self.folder.join("fd").join(number.to_string()))
+    }
+
+    /// How many filters of system calls are on the process (`Seccomp_filters`, Linux 5.9).
+    pub fn filters(&self) -> Option<u32> {
+        let text = self.text("status").ok()?;
+        text.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"))?.trim().parse().ok()
     }
 
     /// The hard limits, by name, as `/proc/PID/limits` writes them (`None` for unlimited).
@@ -189,6 +198,23 @@ impl Process {
     fn text(&self, file: &str) -> io::Result<String> {
         String::from_utf8(self.read(file)?).map_err(io::Error::other)
     }
+}
+
+/// Every process that `is_in` wants, by its pid, its parent's and its session's, with all that they started and that is still below them.
+pub fn family(is_in: impl Fn(i32, i32, i32) -> bool) -> Vec<i32> {
+    let all = procfs::process::all_processes().into_iter().flatten();
+    let stats: Vec<_> = all.filter_map(|process| process.ok()?.stat().ok()).collect();
+    let alive = || stats.iter().filter(|stat| !matches!(stat.state, 'Z' | 'X'));
+    let mut found: Vec<i32> =
+        alive().filter(|stat| is_in(stat.pid, stat.ppid, stat.session)).map(|stat| stat.pid).collect();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        let children: Vec<i32> =
+            alive().filter(|stat| stat.ppid == parent && !found.contains(&stat.pid)).map(|stat| stat.pid).collect();
+        found.extend(children);
+        next += 1;
+    }
+    found
 }
 
 /// What an id seen outside is called inside, by a map of [`Process::id_map`].

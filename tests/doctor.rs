@@ -17,6 +17,18 @@ fn status<'a>(examination: &'a Value, name: &str) -> &'a str {
     check.map_or("absent", |check| check["status"].as_str().unwrap())
 }
 
+/// What `doctor` advises for the check of this name.
+fn remedy<'a>(examination: &'a Value, name: &str) -> &'a str {
+    let checks = examination["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["name"] == name).unwrap()["remedy"].as_str().unwrap()
+}
+
+/// What `verify` advises where it could not test.
+fn advice(verdict: &Value) -> &str {
+    let findings = verdict["findings"].as_array().unwrap();
+    findings.iter().find(|finding| finding["code"] == "not-tested").unwrap()["advice"].as_str().unwrap()
+}
+
 /// Runs `doctor` after a shell has done something to its surroundings.
 fn after(mut command: Command, preparation: &str, binary: &Path) -> (Value, Option<i32>) {
     let script = format!("set -e; {preparation}\nexec {} doctor --format json", binary.display());
@@ -70,6 +82,19 @@ fn a_limit_on_user_namespaces_is_missed_and_named() {
     let examination = json(&output);
     assert_ne!(status(&examination, "user namespaces"), "ok", "{}", said(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("sysctl -w user.max_user_namespaces"));
+
+    // Another limit, which verify meets in its jail, in the words of doctor.
+    let limited = "unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_ipc_namespaces; $0 doctor --format json >d; \
+                   \"$0\" verify example:hello --format json >v; echo $? >code'";
+    let script = format!("{limited} {}", user.binary().display());
+    let output = user.command(Path::new("sh")).arg("-c").arg(script).output().unwrap();
+    let read =
+        |name: &str| std::fs::read_to_string(user.home().join(name)).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let (doctor, verdict): (Value, Value) =
+        (serde_json::from_str(&read("d")).unwrap(), serde_json::from_str(&read("v")).unwrap());
+    assert_eq!((verdict["verdict"].as_str(), read("code").trim()), (Some("inconclusive"), "3"), "{verdict}");
+    assert_eq!(advice(&verdict), "sudo sysctl -w user.max_ipc_namespaces=15000");
+    assert_eq!(advice(&verdict), remedy(&doctor, "namespaces"));
 }
 
 #[test]
@@ -97,6 +122,14 @@ fn a_covered_proc_is_missed_and_named() {
     assert_eq!(status(&json(&output), "mounting /proc"), "no", "{}", said(&output));
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stdout).contains("systempaths=unconfined"));
+
+    let mut again = Command::new("unshare");
+    again.args(["--mount"]).env("AUSTERE_STORE", folder.path().join("store")).env("AUSTERE_IDS", "single");
+    let verify = format!("{} verify example:hello --format json", user.binary().display());
+    let script = format!("mount -t tmpfs none /proc/tty && {as_user} {verify}");
+    let verdict = again.arg("sh").arg("-c").arg(script).output().unwrap();
+    assert_eq!(verdict.status.code(), Some(3), "{}", said(&verdict));
+    assert_eq!(advice(&json(&verdict)), remedy(&json(&output), "mounting /proc"));
 }
 
 #[test]

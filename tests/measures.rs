@@ -75,12 +75,8 @@ fn without(caller: &Caller, name: &str) {
     let port = format!("PORT={free}");
     let output = leaky(caller, &["--without-measure", name, "-e", &port, "--tcp", &free, "--timeout", "10"]);
     if let Some((_, refusal)) = ONE_ID_CANNOT.iter().find(|(measure, _)| !caller.is_root() && *measure == name) {
-        let stderr = callers::stderr(&output);
-        assert!(
-            refusal.is_empty() || (output.status.code() == Some(3) && stderr.contains(refusal)),
-            "{who}: {}",
-            said(&output)
-        );
+        let said_so = || json(&output)["reason"].as_str().unwrap().contains(refusal);
+        assert!(refusal.is_empty() || (output.status.code() == Some(3) && said_so()), "{who}: {}", said(&output));
         return;
     }
     let verdict = json(&output);

@@ -93,6 +93,20 @@ impl Controller {
     }
 }
 
+/// What gives a normal user a group.
+pub const DELEGATE: &str = "systemd-run --user --scope -p Delegate=yes austere …";
+
+/// The group of version 2 below which this process could set every limit. Nothing is made.
+///
+/// # Errors
+///
+/// What is missing, in words.
+pub fn delegated() -> Result<String, String> {
+    let here = Hierarchies::here().map_err(|error| format!("looking for cgroups in /proc/self: {error}"))?;
+    let hierarchy = here.v2().ok_or("no cgroup hierarchy is mounted here")?;
+    v2::candidate(&hierarchy, &[Controller::Memory, Controller::Pids, Controller::Cpu])
+}
+
 /// A group in one hierarchy.
 #[derive(Debug)]
 enum Place {

@@ -3,14 +3,43 @@
 use std::fs;
 use std::path::Path;
 
+use nix::unistd::{AccessFlags, access};
+
 use super::Controller;
 use super::amount::{Bytes, Cpus, Swap};
 use super::folder::{self, Folder, Why};
 use super::hierarchy::Hierarchy;
 use super::limit::Limit;
 
-const DELEGATE: &str =
-    "run austere as root, or in a group of its own: systemd-run --user --scope -p Delegate=yes austere …";
+/// Whether a group for all these controllers could be made: the nearest that can pass them on, or why each cannot. Nothing is written.
+pub(super) fn candidate(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<String, Why> {
+    let mut whys = Vec::new();
+    for group in hierarchy.upward() {
+        let parent = hierarchy.folder(group);
+        match can_pass_on(&parent, controllers) {
+            Ok(()) => return Ok(group.display().to_string()),
+            Err(why) => whys.push(why),
+        }
+    }
+    Err(whys.join("; "))
+}
+
+fn can_pass_on(parent: &Path, controllers: &[Controller]) -> Result<(), Why> {
+    let writable =
+        |path: &Path| access(path, AccessFlags::W_OK).map_err(|errno| format!("{}: {}", path.display(), errno.desc()));
+    writable(parent)?;
+    let list = parent.join("cgroup.subtree_control");
+    if controllers.iter().all(|controller| has(&list, *controller)) {
+        return Ok(());
+    }
+    if let Some(none) = controllers.iter().find(|one| !has(&parent.join("cgroup.controllers"), **one)) {
+        return Err(format!("{} has no controller `{}`", parent.display(), none.name()));
+    }
+    writable(&list)?;
+    // cgroups(7), "no internal processes": a group with processes passes nothing on.
+    let processes = fs::read_to_string(parent.join("cgroup.procs")).unwrap_or_default();
+    if processes.is_empty() { Ok(()) } else { Err(format!("{} has processes of its own", parent.display())) }
+}
 
 /// Whether the hierarchy has the controller at all, as far up as can be seen.
 pub(super) fn knows(hierarchy: &Hierarchy, controller: Controller) -> bool {
@@ -32,7 +61,7 @@ pub(super) fn make(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<
             Err(why) => whys.push(why),
         }
     }
-    Err(format!("{} ({DELEGATE})", whys.join("; ")))
+    Err(format!("{} (run austere as root, or in a group of its own: {})", whys.join("; "), super::DELEGATE))
 }
 
 /// Lets the groups below have the controllers. What was not passed on before stays passed on: other groups may use it by the time we end.
@@ -100,4 +129,31 @@ fn number(file: &str, text: &str) -> Result<Option<u64>, Why> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| format!("{file} says {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plain files in place of a hierarchy: a group below one that is the user's own or is not, with what the kernel writes in them.
+    #[test]
+    fn a_group_that_can_pass_on_is_found_above_one_that_has_processes() {
+        let mount = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| fs::write(mount.path().join(path), text).unwrap();
+        fs::create_dir_all(mount.path().join("user/scope")).unwrap();
+        for group in [".", "user", "user/scope"] {
+            write(&format!("{group}/cgroup.controllers"), "cpu memory pids\n");
+            write(&format!("{group}/cgroup.subtree_control"), "");
+            write(&format!("{group}/cgroup.procs"), "1\n");
+        }
+        let hierarchy = Hierarchy { mount: mount.path().to_owned(), root: "/".into(), group: "/user/scope".into() };
+        let all = [Controller::Memory, Controller::Pids, Controller::Cpu];
+        assert!(candidate(&hierarchy, &all).unwrap_err().contains("has processes of its own"));
+        write("user/cgroup.procs", "");
+        assert_eq!(candidate(&hierarchy, &all).as_deref(), Ok("/user"));
+        write("user/cgroup.controllers", "cpu\n");
+        assert!(candidate(&hierarchy, &all).unwrap_err().contains("no controller `memory`"));
+        write("user/cgroup.subtree_control", "cpu memory pids\n");
+        assert_eq!(candidate(&hierarchy, &all).as_deref(), Ok("/user"));
+    }
 }

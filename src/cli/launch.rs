@@ -64,6 +64,7 @@ pub(super) fn spec(
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
         ids,
+        confinement: session.confinement(),
         rootfs: rootfs::Plan {
             layers: session.layers(),
             ids,

@@ -15,6 +15,7 @@ use super::flags::{self, EnvVar, Publish};
 use super::launch::{self, Hardness};
 use super::session::{self, ImageArgs};
 use super::usage::UsageArgs;
+use crate::host;
 use crate::jail::subject::{End, Subject};
 use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
@@ -67,14 +68,21 @@ const PASSED_ON: [Signal; 6] =
 /// Runs the app and gives its own exit code.
 pub(super) fn run(args: &Args) -> ExitCode {
     run_app(args).unwrap_or_else(|error| {
-        eprintln!("austere: {error:#}");
-        ExitCode::from(error.downcast_ref::<Refusal>().map_or(COULD_NOT, refusal_code))
+        let refusal = error.downcast_ref::<Refusal>();
+        match refusal.filter(|refusal| refusal.side == Side::Host).map(host::about) {
+            Some(check) => eprintln!("austere: {}{}", check.explained(), check.hint()),
+            None => eprintln!("austere: {error:#}"),
+        }
+        ExitCode::from(refusal.map_or(COULD_NOT, refusal_code))
     })
 }
 
 fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
     let session = session::prepare_to_run(&args.image, &args.files)?;
+    if let Some(check) = &session.barred {
+        anyhow::bail!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
+    }
     let wishes = launch::Wishes {
         env: flags::variables(&args.env)?,
         tmpfs: args.tmpfs.clone(),

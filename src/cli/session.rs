@@ -1,5 +1,7 @@
 //! What `verify` and `run` do before the jail: find the image, settle the ids, unpack what is not unpacked yet.
 
+mod bare;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use super::launch;
 use super::limits::LimitArgs;
 use super::progress;
 use crate::finding::Finding;
+use crate::host;
 use crate::ids;
 use crate::inventory::{self, Credentials, Entrypoint};
 use crate::layers::{Layer, View};
@@ -24,7 +27,7 @@ use crate::profile::account::{Account, AccountError, User};
 use crate::profile::preset::Preset;
 use crate::reference::Reference;
 use crate::source::{self, Opened};
-use crate::store::{self, Accounts, Store, Unpacked};
+use crate::store::{self, Accounts, Merged, Store, Unpacked};
 use crate::unpack::{Facts, Limits, OWNERS_NOT_MAPPED, Projection, Special, SpecialKind};
 
 /// An image that is ready to be jailed.
@@ -37,6 +40,8 @@ pub(super) struct Session {
     pub(super) ids_why: Option<String>,
     /// Who the app will be.
     pub(super) account: Account,
+    /// Why nothing can be run here: what is left is to look at the files.
+    pub(super) barred: Option<host::Check>,
     /// Finding and reading the image's documents.
     pub(super) open_took: Duration,
     /// Unpacking, or finding out that there is nothing to unpack.
@@ -47,9 +52,11 @@ pub(super) struct Session {
     limits: Limits,
 }
 
-/// The layers, held in the store while they are in use; or a folder that is used as it is.
+/// The layers, held in the store while they are in use; or one tree of them, where they could not be mounted; or a folder that is used
+/// as it is.
 enum Files {
     Layers(Unpacked),
+    Merged(Merged),
     Folder(PathBuf),
 }
 
@@ -109,7 +116,9 @@ pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow:
     let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
     launch::check_platform(&opened.image.platform)?;
     let session = prepare(opened, begun.elapsed(), args)?;
-    session.check_owner()?;
+    if session.barred.is_none() {
+        session.check_owner()?;
+    }
     Ok(session)
 }
 
@@ -137,16 +146,28 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let store_path = args.store.clone().map_or_else(|| store::default_path(privileged), Ok)?;
     let limits = args.limits.limits();
     let choice = IdChoice::settle(args.ids)?;
-    let ids::Entered { mode: ids, why: ids_why } =
-        ids::enter(choice, args.user.highest_id()).map_err(|error| CannotEnforce(error.to_string()))?;
+    let (entered, barred) = match ids::enter(choice, args.user.highest_id()) {
+        Ok(entered) => (entered, None),
+        Err(ids::EnterError::NoUserNamespace(refusal)) => {
+            let mode = if privileged { ids::Mode::Real } else { ids::Mode::Single };
+            (ids::Entered { mode, why: Some(refusal.to_string()) }, Some(host::about(&refusal)))
+        }
+        Err(error) => return Err(CannotEnforce(error.to_string()).into()),
+    };
+    let ids::Entered { mode: ids, why: ids_why } = entered;
     let store = open_store(&store_path, ids)?;
-    let (files, accounts, account) = unpack(&opened, &store, &limits, ids, &args.user)?;
+    let (files, accounts, account) = if barred.is_some() {
+        bare::unpack(&opened, &store, &limits, &args.user)?
+    } else {
+        unpack(&opened, &store, &limits, ids, &args.user)?
+    };
     let unpack_took = begun.elapsed();
     Ok(Session {
         opened: Rc::new(opened),
         ids,
         ids_why,
         account,
+        barred,
         open_took,
         unpack_took,
         files: Rc::new(files),
@@ -213,6 +234,7 @@ impl Session {
     pub(super) fn layers(&self) -> Vec<PathBuf> {
         match &*self.files {
             Files::Layers(unpacked) => unpacked.layers.iter().map(|layer| layer.path.clone()).collect(),
+            Files::Merged(merged) => vec![merged.path.clone()],
             Files::Folder(folder) => vec![folder.clone()],
         }
     }
@@ -236,15 +258,16 @@ impl Session {
     pub(super) fn unpacked_bytes(&self) -> u64 {
         match &*self.files {
             Files::Layers(unpacked) => unpacked.layers.iter().map(|layer| layer.facts.bytes).sum(),
+            Files::Merged(merged) => merged.facts.bytes,
             Files::Folder(..) => 0,
         }
     }
 
-    /// What each layer came to, base first; nothing for a folder.
+    /// What each layer came to, base first; nothing for one tree of all.
     pub(super) fn facts(&self) -> Vec<&Facts> {
         match &*self.files {
             Files::Layers(unpacked) => unpacked.layers.iter().map(|layer| &layer.facts).collect(),
-            Files::Folder(..) => Vec::new(),
+            Files::Merged(..) | Files::Folder(..) => Vec::new(),
         }
     }
 
@@ -258,6 +281,12 @@ impl Session {
                 }
                 Ok(View::new(layers))
             }
+            Files::Merged(merged) => {
+                let tree = std::fs::File::open(&merged.path)
+                    .with_context(|| format!("opening {}", merged.path.display()))?
+                    .into();
+                Ok(View::new(vec![Layer { tree, capabilities: capabilities(&merged.facts) }]))
+            }
             Files::Folder(folder) => {
                 View::of_folder(folder).with_context(|| format!("cannot open the folder {}", folder.display()))
             }
@@ -268,7 +297,7 @@ impl Session {
     pub(super) fn entrypoint(&self, view: &View, argv: &[String]) -> Entrypoint {
         let credentials = match (self.ids, &*self.files) {
             // Every file is ours, and its owner's bits are those that the user would have had.
-            (ids::Mode::Single, Files::Layers(..)) => {
+            (ids::Mode::Single, Files::Layers(..) | Files::Merged(..)) => {
                 Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
             }
             _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
@@ -290,6 +319,7 @@ impl Session {
     pub(super) fn findings(&self) -> Vec<Finding> {
         match &*self.files {
             Files::Layers(unpacked) => unpacked.layers.iter().flat_map(|layer| layer.facts.findings.clone()).collect(),
+            Files::Merged(merged) => merged.facts.findings.clone(),
             Files::Folder(..) => Vec::new(),
         }
     }
@@ -342,6 +372,7 @@ impl Session {
             ids: self.ids,
             ids_why: None,
             account,
+            barred: self.barred.clone(),
             open_took: Duration::ZERO,
             unpack_took: Duration::ZERO,
             files,

@@ -1,5 +1,6 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
+mod attempt;
 mod plan;
 mod trials;
 
@@ -10,20 +11,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
+use super::Format;
 use super::flags::{self, EnvVar};
 use super::launch::{self, Hardness};
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
-use super::{CannotEnforce, Format};
 use crate::ids;
 use crate::inventory;
 use crate::jail::subject::Output;
-use crate::jail::{self, StartError, Stdio};
 use crate::phases::{self, Phase};
 use crate::profile::preset::Preset;
 use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
-use crate::refusal::{Refusal, Side};
 use crate::report;
 use crate::smoke::plan::Plan;
 use crate::smoke::{self, Answer};
@@ -31,6 +30,7 @@ use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
 use crate::verdict::{Baseline, Evidence, Status, Verdict};
+use attempt::{NotStarted, start};
 use plan::PlanArgs;
 use trials::Trial;
 
@@ -124,29 +124,27 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
         let launched = Instant::now();
-        let mut measures = session.measures();
-        let outcome = match start(&session, preset, &wishes, Hardness::Hardened)? {
-            Ok(mut jail) => {
-                measures.extend(jail.measures);
-                phases::begin(Phase::Probe);
-                let outcome = smoke::judge(&mut jail.app, &plan);
-                outcome.with_limits_met(&jail.app.limits_met())
-            }
-            Err(refusal) => smoke::refused(&refusal),
-        };
+        let (outcome, measures) = attempt::hardened(&session, preset, &wishes, &plan)?;
         if args.show_logs {
             show_logs(number, args.plan.repeat, &outcome.output);
         }
         trials.push(Trial::new(outcome, measures, launched));
+        if session.barred.is_some() {
+            // Its one tree has been used, and another run could not judge either.
+            break;
+        }
     }
     let (Trial { outcome, measures, jail_took }, runs) = trials::decisive(trials);
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails => baseline(&session, preset, &wishes, &plan)?,
-        Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
+        Answer::Fails if session.barred.is_none() => baseline(&session, preset, &wishes, &plan)?,
+        Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
     phases::begin(Phase::Done);
     let mut findings = session.findings();
-    if outcome.answer == Answer::Fails {
+    if session.cannot_run().is_none() {
+        findings.extend(session.barred.as_ref().map(smoke::weaker));
+    }
+    if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
         findings.extend(session.entrypoint(&view, &config.argv()).findings);
         findings.extend(inventory::health_check(&view, config));
@@ -206,25 +204,6 @@ fn show_logs(number: u32, of: u32, output: &Output) {
     }
 }
 
-/// Builds the jail; a refusal that says something about the app is an outcome, any other ends the command.
-fn start(
-    session: &Session,
-    preset: &Preset,
-    wishes: &launch::Wishes,
-    hardness: Hardness,
-) -> anyhow::Result<Result<jail::Started, Refusal>> {
-    let spec = launch::spec(session, preset, wishes, hardness, Stdio::Captured)?;
-    match jail::start(&spec) {
-        Ok(jail) => Ok(Ok(jail)),
-        Err(StartError::Refused(refusal)) if refusal.side == Side::App => Ok(Err(refusal)),
-        Err(StartError::Refused(refusal)) if refusal.side == Side::Image => Err(refusal.into()),
-        Err(error) => {
-            let hint = "`austere doctor` tries each step and names a remedy";
-            Err(CannotEnforce(format!("this host does not let austere build the jail: {error}\n  hint: {hint}")).into())
-        }
-    }
-}
-
 /// Does the image work at all? With one id a failure says nothing: an entrypoint that changes its user or an owner needs more.
 fn baseline(
     session: &Session,
@@ -240,7 +219,8 @@ fn baseline(
             phases::begin(Phase::Probe);
             smoke::judge(&mut jail.app, plan).answer
         }
-        Err(_) => Answer::Fails,
+        Err(NotStarted::Refused(_)) => Answer::Fails,
+        Err(NotStarted::Barred(_)) => Answer::Unknown,
     };
     let baseline = match (answer, session.ids) {
         (Answer::Works, _) => Baseline::Works,

@@ -1,13 +1,22 @@
 //! Control groups.
 
 use super::{Check, Status};
+use crate::cgroup::{DELEGATE, delegated};
 
-pub(super) fn check() -> Check {
+/// Whether limits can be set: by root everywhere, by a normal user where a group of version 2 is the user's own. Looked at, and left as it is.
+pub(super) fn check(root: bool) -> Check {
+    let check = |status, found: &str| Check::new("cgroup", status, found);
     match version(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default()) {
-        "v2" => Check::new("cgroup", Status::Ok, "version 2"),
-        "" => Check::new("cgroup", Status::Warn, "/proc/self/cgroup has no groups")
+        "v2" if root => check(Status::Ok, "version 2"),
+        "v2" => match delegated() {
+            Ok(group) => check(Status::Ok, &format!("version 2, and {group} is the user's own")),
+            Err(why) => check(Status::Warn, &format!("version 2: {why}"))
+                .means("limits (`--memory`, `--pids-limit`, `--cpus`) cannot be set")
+                .remedy(DELEGATE),
+        },
+        "" => check(Status::Warn, "/proc/self/cgroup has no groups")
             .means("limits (`--memory`, `--pids-limit`, `--cpus`) cannot be set"),
-        other => Check::new("cgroup", Status::Warn, format!("version 1 ({other})"))
+        other => check(Status::Warn, &format!("version 1 ({other})"))
             .means("limits (`--memory`, `--pids-limit`, `--cpus`) can be set by root only"),
     }
 }

@@ -12,6 +12,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::refusal::Refusal;
+
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -67,6 +69,19 @@ impl Check {
         Check { remedy: Some(remedy.into()), ..self }
     }
 
+    /// What was tried, and what follows.
+    pub fn explained(&self) -> String {
+        match &self.means {
+            Some(means) => format!("{}; {means}", self.found),
+            None => self.found.clone(),
+        }
+    }
+
+    /// The remedy as the end of an error; nothing where none is known.
+    pub fn hint(&self) -> String {
+        self.remedy.as_ref().map_or_else(String::new, |remedy| format!("\n  hint: {remedy}"))
+    }
+
     fn needed(self) -> Self {
         Check { needed: true, ..self }
     }
@@ -84,9 +99,14 @@ pub fn examine(store: &Path) -> Vec<Check> {
     checks.extend(namespaces::checks(root, &around, &place));
     checks.push(ids::subordinate(root));
     checks.extend(confine::checks());
-    checks.push(cgroup::check());
+    checks.push(cgroup::check(root));
     checks.extend(place.checks());
     checks
+}
+
+/// What [`examine`] says of a step that was refused while a jail was built, in the same words.
+pub fn about(refusal: &Refusal) -> Check {
+    namespaces::about(refusal, &surroundings::look())
 }
 
 /// Whether `austere verify` can come to a verdict here.

@@ -12,6 +12,7 @@ use nix::unistd::{chdir, getegid, geteuid, pivot_root};
 use super::storage::Place;
 use super::surroundings::Surroundings;
 use super::{Check, Status, setting};
+use crate::refusal::Refusal;
 use crate::sys::fork::in_child;
 
 /// What is tried, in this order; later ones need the earlier ones.
@@ -172,6 +173,29 @@ fn new_root() -> io::Result<()> {
     if empty { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EIO)) }
 }
 
+/// The check of the step that a refusal belongs to.
+pub(super) fn about(refusal: &Refusal, around: &Surroundings) -> Check {
+    let step = match (refusal.call.as_str(), refusal.on.as_str()) {
+        ("unshare", "CLONE_NEWUSER") => USER,
+        ("write", on) if on.starts_with("/proc/self/") => MAP,
+        ("fsmount", "proc" | "sysfs") => PROC,
+        ("fsmount", "overlay") => OVERLAY,
+        ("pivot_root", _) => ROOT,
+        ("clone" | "unshare", _) => OTHERS,
+        _ => PRIVATE,
+    };
+    let check = explain(step, refusal.errno as i32, around);
+    Check { found: refusal.to_string(), ..check }
+}
+
+/// The limit on namespaces that leaves the fewest (`namespaces(7)`).
+fn fewest() -> String {
+    let limit = |kind: &&str| setting(&format!("/proc/sys/user/max_{kind}_namespaces"))?.parse::<u64>().ok();
+    let kinds = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+    let kind = kinds.into_iter().min_by_key(|kind| limit(kind).unwrap_or(u64::MAX)).unwrap_or("user");
+    format!("user.max_{kind}_namespaces")
+}
+
 fn explain(step: usize, errno: i32, around: &Surroundings) -> Check {
     let (name, what) = STEPS[step];
     if errno == 0 {
@@ -188,7 +212,7 @@ fn explain(step: usize, errno: i32, around: &Surroundings) -> Check {
     match (step, error) {
         (USER | MAP | OTHERS, nix::Error::ENOSPC) => check
             .means("a limit on the number of namespaces is reached: user.max_*_namespaces")
-            .remedy("sudo sysctl -w user.max_user_namespaces=15000"),
+            .remedy(format!("sudo sysctl -w {}=15000", fewest())),
         (USER, nix::Error::EPERM) if setting("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") => {
             check
                 .means("this system keeps user namespaces from ordinary users")
@@ -205,7 +229,7 @@ fn explain(step: usize, errno: i32, around: &Surroundings) -> Check {
             check.means("the container's engine refuses it").remedy(around.remedy())
         }
         (_, nix::Error::EPERM | nix::Error::EACCES) => {
-            check.means("a security module, a filter or a chroot around us refuses it")
+            check.means("a security module, a filter or a chroot around us refuses it").remedy(around.remedy())
         }
         _ => check,
     }

@@ -71,10 +71,34 @@ impl Means {
                 return Err(said.lines().next().map_or_else(|| format!("{name} failed"), str::to_owned));
             }
         }
-        let namespace =
-            File::open(format!("/proc/{pid}/ns/user")).map_err(|error| format!("/proc/{pid}/ns/user: {error}"))?;
-        setns(namespace, CloneFlags::CLONE_NEWUSER).map_err(|errno| format!("setns(CLONE_NEWUSER): {errno}"))
+        join(&pid)
     }
+}
+
+/// Every id that may be a group's in `ping_group_range` too (2^31, net/ipv4/ping.c).
+const OWN_IDS: u32 = 1 << 31;
+
+/// Enters a new namespace in which every id is itself: for root that may give files any owner and may not mount, as in containers.
+/// The process has one thread.
+///
+/// # Errors
+///
+/// What was refused, in words.
+pub fn enter_own() -> Result<(), String> {
+    let holder = fork::hold(|| unshare(CloneFlags::CLONE_NEWUSER))
+        .map_err(|error| format!("unshare(CLONE_NEWUSER): {error}"))?;
+    let pid = holder.pid().to_string();
+    for file in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{pid}/{file}"), format!("0 0 {OWN_IDS}"))
+            .map_err(|error| format!("write(/proc/PID/{file}): {error}"))?;
+    }
+    join(&pid)
+}
+
+fn join(pid: &str) -> Result<(), String> {
+    let namespace =
+        File::open(format!("/proc/{pid}/ns/user")).map_err(|error| format!("/proc/{pid}/ns/user: {error}"))?;
+    setns(namespace, CloneFlags::CLONE_NEWUSER).map_err(|errno| format!("setns(CLONE_NEWUSER): {errno}"))
 }
 
 /// Where a program lies; in the usual folders when there is no PATH.

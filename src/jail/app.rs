@@ -32,6 +32,8 @@ pub struct App {
     started: Instant,
     stop_signal: i32,
     end: Option<End>,
+    /// What it starts is not ended by the kernel with it.
+    has_brood: bool,
     /// Dropped after the app has been ended, because an app in it would keep it.
     group: Option<Group>,
 }
@@ -47,7 +49,19 @@ impl App {
         group: Option<Group>,
     ) -> Self {
         let (pumps, room) = (streams.pump(stdio), Arc::new(Room::host()));
-        App { pid, pidfd, line, pumps, guard: None, room, started: Instant::now(), stop_signal, end: None, group }
+        App {
+            pid,
+            pidfd,
+            line,
+            pumps,
+            guard: None,
+            room,
+            started: Instant::now(),
+            stop_signal,
+            end: None,
+            has_brood: false,
+            group,
+        }
     }
 
     /// The app's pid as this process sees it.
@@ -80,6 +94,10 @@ impl App {
 
     pub(super) fn guarded_by(&mut self, guard: Guard) {
         self.guard = Some(guard);
+    }
+
+    pub(super) fn has_brood(&mut self, has_brood: bool) {
+        self.has_brood = has_brood;
     }
 
     pub(super) fn check_guard(&self) -> io::Result<()> {
@@ -124,10 +142,13 @@ impl App {
             None => return Ok(None),
         };
         self.end = Some(end);
+        if self.has_brood {
+            super::brood::end_orphans(self.guard.as_ref().map(Guard::pid));
+        }
         if let Some(guard) = &mut self.guard {
             guard.release();
         }
-        // PID 1 is gone, and the kernel has ended everything else in its namespace: the pipes run dry.
+        // PID 1 is gone, and the kernel has ended everything else in its namespace, or we have: the pipes run dry.
         self.pumps.finish();
         Ok(self.end)
     }

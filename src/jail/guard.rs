@@ -11,8 +11,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, dup2_stdin, dup2_stdout, read, setsid};
+use nix::unistd::{Pid, dup2_stdin, dup2_stdout, getppid, read, setsid};
 
+use super::brood::Brood;
 use crate::sys::clone::{Side, clone};
 use crate::sys::close_range::close_from_then_exit;
 use crate::sys::execve::exit_now;
@@ -27,12 +28,17 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Starts the guard, from a process of one thread, before the app runs any code of its own.
-    pub(super) fn start(app: &OwnedFd) -> io::Result<Self> {
+    pub(super) fn start(app: &OwnedFd, brood: Option<&Brood>) -> io::Result<Self> {
         let (watch, line) = io::pipe()?;
         match clone(0)? {
-            Side::Child => keep_watch(&watch, app),
+            Side::Child => keep_watch(&watch, app, brood),
             Side::Parent(pid, _) => Ok(Guard { line: Some(line), pid }),
         }
+    }
+
+    /// Its pid.
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Lets it go, once the app has ended; it is waited for when this is dropped.
@@ -50,7 +56,8 @@ impl Guard {
 }
 
 /// In the child.
-fn keep_watch(watch: &PipeReader, app: &OwnedFd) -> ! {
+fn keep_watch(watch: &PipeReader, app: &OwnedFd, brood: Option<&Brood>) -> ! {
+    let austere = getppid();
     let _ = SigSet::all().thread_block();
     let _ = setsid();
     if dup2_stdin(watch).is_err() || dup2_stdout(app).is_err() {
@@ -59,7 +66,11 @@ fn keep_watch(watch: &PipeReader, app: &OwnedFd) -> ! {
     // Among what is closed are its own copy of the pipe's other end, and locks in the store.
     close_from_then_exit(2, || {
         while read(io::stdin().as_fd(), &mut [0]) == Err(Errno::EINTR) {}
-        let _ = pidfd_send_signal(io::stdout().as_fd(), Signal::SIGKILL);
+        // ESRCH: the app had ended, and austere has seen to the rest.
+        let ended = pidfd_send_signal(io::stdout().as_fd(), Signal::SIGKILL);
+        if let Some(brood) = brood.filter(|_| getppid() != austere || ended.is_ok()) {
+            brood.end();
+        }
     })
 }
 

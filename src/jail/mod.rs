@@ -5,6 +5,7 @@
 //! read from `/proc/PID` of the very process that the app will be. Then the tracer leaves, and the app runs untraced.
 
 mod app;
+mod brood;
 mod guard;
 mod life;
 mod read_back;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::ptrace;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -44,6 +46,8 @@ pub struct Spec {
     pub identity: ids::Identity,
     /// How its ids relate to the host's.
     pub ids: ids::Mode,
+    /// What is around it.
+    pub confinement: Confinement,
     /// What it sees of files.
     pub rootfs: rootfs::Plan,
     /// The command line.
@@ -75,9 +79,29 @@ pub struct Spec {
 }
 
 impl Spec {
+    fn is_tree(&self) -> bool {
+        self.confinement != Confinement::Namespaces
+    }
+
+    /// Whether the launcher waits at its start: for its group, or for its tracer, who may not trace it any more once it has become another user
+    /// (`PTRACE_MODE_ATTACH_REALCREDS` asks for `CAP_SYS_PTRACE` where austere was started then).
+    fn is_held(&self) -> bool {
+        !self.limits.is_empty() || self.is_tree() || self.ids == ids::Mode::Mapped
+    }
+
     fn applies(&self, measure: &str) -> bool {
         !self.without.iter().any(|name| name == measure)
     }
+}
+
+/// What a jail is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confinement {
+    /// Namespaces and mounts of the app's own.
+    Namespaces,
+    /// A root of its own, and nothing else that is: what can be had in a container that is refused namespaces, for the reason given here.
+    /// Capabilities, user, filter and Landlock are the same.
+    Tree(String),
 }
 
 /// The app did not come to its first instruction.
@@ -112,11 +136,16 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     let failed = |what| move |error: io::Error| StartError::Host(what, error);
     phases::begin(Phase::Clone);
     let streams = stdio::Streams::new(spec.stdio, spec).map_err(failed("making pipes for the app"))?;
-    let (watch, line) = life::line().map_err(failed("making a pipe"))?;
+    let (watch, mut line) = life::line().map_err(failed("making a pipe"))?;
     let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
     let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;
     let mut group = (!spec.limits.is_empty()).then(|| cgroup::Group::make(&spec.limits, |name| spec.applies(name)));
 
+    if spec.is_tree() {
+        // What loses its parent in there becomes ours, to be ended with the app.
+        set_child_subreaper(true)
+            .map_err(|errno| StartError::Refused(Refusal::host("prctl", "PR_SET_CHILD_SUBREAPER", errno)))?;
+    }
     let (pid, pidfd) = match clone(recipe.namespaces()).map_err(|errno| {
         StartError::Refused(Refusal::host("clone", "new mnt, pid, net, ipc, uts and cgroup namespaces", errno))
     })? {
@@ -128,21 +157,23 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         }
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
+    let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
     // While the launcher works, and while everything it inherited is still open here.
     let before = read_back::Before::take();
     drop((watch, reporter, recipe));
     if let Some(group) = &mut group {
         group.take_in(pid);
     }
-    let is_limited = group.is_some();
+    // A launcher that was refused is gone by now, and its report says why.
+    let held = if spec.is_held() { line.say_go() } else { Ok(()) };
     // Before the pumps: a process of several threads cannot be copied.
-    let guard = Guard::start(&pidfd);
+    let brood = spec.is_tree().then(|| brood::Brood::new(pid, &spec.rootfs.layers));
+    let guard = Guard::start(&pidfd, brood.as_ref());
     let mut app = App::new(pid, pidfd, line, streams, spec.stdio, spec.stop_signal, group);
+    app.has_brood(spec.is_tree());
     app.guarded_by(guard.map_err(failed("starting the app's guard"))?);
     let before = before.map_err(failed("reading /proc/self"))?;
-    let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
-    // A launcher that was refused is gone by now, and its report says why.
-    let told = if is_limited { app.say_go() } else { Ok(()) }.and_then(|()| app.say_go());
+    let told = held.and_then(|()| app.say_go());
     let stopped = if traced { await_exec(pid).map_err(failed("waiting for the app's exec"))? } else { false };
     // Whether the exec closed the launcher's end or its death did, the pipe ends here.
     let report = reports.read().map_err(failed("reading the launcher's report"))?;

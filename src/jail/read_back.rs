@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::Spec;
 use super::report::Report;
 use super::stdio::Pumps;
+use super::{Confinement, Spec};
 use crate::measure::Measure;
 use crate::netns::Room;
 use crate::process::{NAMESPACES, Process};
@@ -17,6 +17,7 @@ pub(super) struct Before {
     namespaces: BTreeMap<&'static str, u64>,
     limits: BTreeMap<String, Option<u64>>,
     descriptors: BTreeSet<(u64, u64)>,
+    filters: Option<u32>,
     /// What the second wall would be, or why there is none.
     wall: Result<String, String>,
 }
@@ -29,7 +30,7 @@ impl Before {
         let descriptors =
             ours.descriptors()?.into_iter().filter(|(number, _)| *number > 2).map(|(_, file)| file).collect();
         let wall = landlock::Wall::new().map(|wall| wall.describe()).map_err(|why| why.to_string());
-        Ok(Before { namespaces, limits, descriptors, wall })
+        Ok(Before { namespaces, limits, descriptors, filters: ours.filters(), wall })
     }
 
     /// All measures, and the room of the app's network.
@@ -51,12 +52,17 @@ impl Before {
         if spec.no_new_privs {
             measures.push(no_new_privs(&app));
         }
-        measures.extend(rootfs::read_back(&app, &spec.rootfs));
-        measures.push(self.namespaces(&app, spec.ids));
-        measures.push(netns::read_back(&app, self.namespaces.get("net").copied()));
+        match &spec.confinement {
+            Confinement::Namespaces => {
+                measures.extend(rootfs::read_back(&app, &spec.rootfs));
+                measures.push(self.namespaces(&app, spec.ids));
+                measures.push(netns::read_back(&app, self.namespaces.get("net").copied()));
+            }
+            Confinement::Tree(why) => measures.extend(not_had(why)),
+        }
         measures.push(low_ports(spec, report));
         if let Some((_, witness)) = &spec.seccomp {
-            measures.push(seccomp(&app, witness.as_ref(), report));
+            measures.push(seccomp(&app, witness.as_ref(), report, self.filters));
         }
         if spec.landlock {
             measures.push(self.second_wall(spec, report));
@@ -65,7 +71,7 @@ impl Before {
         measures.push(environment(&app, &spec.env));
         measures.push(limits::read_back(&app, &self.limits));
         measures.push(pumps.read_back(&app, spec.ids, &spec.identity));
-        let own_network = spec.applies("network");
+        let own_network = spec.applies("network") && !spec.is_tree();
         let room = if own_network { app.open_namespace("net").map(Room::new) } else { Ok(Room::host()) };
         (measures, room)
     }
@@ -126,6 +132,19 @@ impl Before {
     }
 }
 
+/// What takes namespaces. The app lacks /proc, /sys and an address of its own with them, so it may fail for want of those.
+fn not_had(why: &str) -> Vec<Measure> {
+    let named = [
+        ("read-only-root", "the root is a read-only mount"),
+        ("writable-mounts", "mounts of the app's own"),
+        ("masked-paths", "a /proc of its own, with paths covered"),
+        ("read-only-paths", "a /proc of its own, with paths read-only"),
+        ("namespaces", "cgroup ipc mnt pid uts"),
+        ("network", "a network of its own with lo only"),
+    ];
+    named.into_iter().map(|(name, asked)| Measure::unavailable(name, asked, why).giving()).collect()
+}
+
 fn no_new_privs(app: &Process) -> Measure {
     match app.status().nonewprivs {
         Some(value) => Measure::compared("no-new-privileges", "1", value.to_string()),
@@ -138,12 +157,18 @@ fn no_new_privs(app: &Process) -> Measure {
 }
 
 /// The kernel's own word that there is a filter, and the launcher's that it answers as it should.
-fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Report) -> Measure {
+fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Report, filters: Option<u32>) -> Measure {
     let asked = "the profile's filter";
     let result = match (app.status().seccomp, witness, &report.seccomp) {
         (None, ..) => return Measure::unverified("seccomp", asked, "this kernel's /proc/PID/status lacks Seccomp"),
         (Some(2), Some(witness), Some(seen)) => {
             witness.judge(seen).map(|()| "filter mode, and it answers as asked".to_owned())
+        }
+        // Behind an engine's filter of the same kind every call that could be tried is refused already.
+        (Some(2), None, _)
+            if filters.zip(app.filters()).is_some_and(|(ours, theirs)| ours > 0 && theirs == ours + 1) =>
+        {
+            Ok("filter mode, with one filter more than austere is behind itself".to_owned())
         }
         (Some(2), None, _) => {
             return Measure::unverified(

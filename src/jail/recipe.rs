@@ -71,6 +71,9 @@ impl<'a> Recipe<'a> {
 
     /// The namespaces of the clone.
     pub(super) fn namespaces(&self) -> libc::c_int {
+        if self.spec.is_tree() {
+            return 0;
+        }
         let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | self.spec.ids.clone_flags();
         if self.spec.applies("namespaces") {
             flags |= libc::CLONE_NEWUTS;
@@ -90,7 +93,7 @@ impl<'a> Recipe<'a> {
 
     /// Without the host's root, /dev/mqueue and the cgroup tree can only be mounted in namespaces of the mounter's own.
     fn has_mount_namespaces(&self) -> bool {
-        self.spec.applies("namespaces") || self.spec.ids != ids::Mode::Real
+        !self.spec.is_tree() && (self.spec.applies("namespaces") || self.spec.ids != ids::Mode::Real)
     }
 
     /// Follows the recipe; returns only to say which step was refused. Every step is fatal, because the kernel runs programs in a half-built
@@ -106,22 +109,24 @@ impl<'a> Recipe<'a> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
-        if !spec.limits.is_empty() {
+        if spec.is_held() {
             self.enter_group(parent)?;
         }
         Self::forget_inheritance()?;
 
         let applies = |measure: &str| spec.applies(measure);
         ids::map(spec.ids, &spec.identity, applies)?;
-        if spec.applies("namespaces") {
+        if spec.applies("namespaces") && !spec.is_tree() {
             sethostname(&spec.hostname).map_err(|errno| Refusal::host("sethostname", &spec.hostname, errno))?;
         }
-        if spec.applies("network") {
+        if spec.applies("network") && !spec.is_tree() {
             let port_start = spec.applies("unprivileged-port-start").then_some(spec.unprivileged_port_start);
             netns::apply(spec.ids, port_start)?;
         }
+        // A tree has no /proc to read it from, and the network is the one we are in.
+        let outer_port_start = if spec.is_tree() { netns::port_start() } else { None };
         phases::begin(Phase::Mount);
-        let assembled = rootfs::apply(&spec.rootfs)?;
+        let assembled = if spec.is_tree() { rootfs::enter_tree(&spec.rootfs)? } else { rootfs::apply(&spec.rootfs)? };
         streams.take()?;
         if spec.applies("rlimits") {
             limits::apply()?;
@@ -154,7 +159,7 @@ impl<'a> Recipe<'a> {
         if spec.applies("descriptors") {
             sys::close_range::cloexec_from(3).map_err(|errno| Refusal::host("close_range", "3", errno))?;
         }
-        let port_start = netns::port_start();
+        let port_start = outer_port_start.or_else(netns::port_start);
         parent.await_go()?;
         if bound {
             self.install_filter()?;
@@ -164,11 +169,11 @@ impl<'a> Recipe<'a> {
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
     }
 
-    /// Waits until the parent has put us into the app's group. A cgroup namespace shows what is below the group its maker is in, so ours is made
+    /// Waits until the parent traces us, and has put us into the app's group. A cgroup namespace shows what is below the group its maker is in, so ours is made
     /// only now: the app finds its own limits in /sys/fs/cgroup, as in any container.
     fn enter_group(&self, parent: &Watch) -> Result<(), Refusal> {
         parent.await_go()?;
-        if self.has_mount_namespaces() {
+        if self.has_mount_namespaces() && !self.spec.limits.is_empty() {
             unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|errno| Refusal::host("unshare", "CLONE_NEWCGROUP", errno))?;
         }
         Ok(())

@@ -15,10 +15,10 @@ use crate::refusal::Refusal;
 use crate::sys;
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt of the kernel).
-const DEVICES: [(&str, u64, u64); 6] =
+pub(super) const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-const LINKS: [(&str, &str); 6] = [
+pub(super) const LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),

@@ -9,6 +9,7 @@ mod inside;
 mod kernel;
 mod overlay;
 mod read_back;
+mod tree;
 mod writable;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, pivot_root};
 
 pub use read_back::read_back;
+pub use tree::enter as enter_tree;
 
 use crate::ids;
 use crate::profile::tmpfs::Tmpfs;

@@ -32,6 +32,7 @@ mod accounts;
 mod collect;
 mod inherit;
 mod lookup;
+mod merged;
 mod published;
 mod stage;
 mod staging;
@@ -47,6 +48,7 @@ use nix::sys::stat::Mode;
 
 pub use accounts::Accounts;
 pub use collect::{Listed, Policy, Removal};
+pub use merged::Merged;
 
 use crate::digest::{Digest, Hasher};
 use crate::source::Opened;
