@@ -288,7 +288,6 @@ mod tests {
     fn contradictions_and_junk_are_refused() {
         assert!(refused("example:hello --exit 0 --tcp 80").contains("cannot be used with"));
         assert!(refused("example:hello --plan x --tcp 80").contains("cannot be used with"));
-        assert!(refused("example:hello --https 443").contains("HTTPS is not asked"));
         assert!(refused("example:hello --log (").contains("is not a regular expression"));
         assert!(refused("example:hello --repeat 0").contains("not in 1..=1000"));
         assert!(refused("example:hello --http 0").contains("is not a port"));

@@ -108,6 +108,9 @@ fn measures(page: &mut Page, verdict: &Verdict) {
 }
 
 fn probes(page: &mut Page, verdict: &Verdict) {
+    if verdict.probes.is_empty() {
+        return;
+    }
     page.section("probes");
     for (probe, planned) in verdict.probes.iter().zip(&verdict.plan.probes) {
         let ProbeFacts { kind, target, status, detail, at_ms, took_ms, attempts } = probe;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use httparse::{EMPTY_HEADER, Status};
 
-use super::tcp::{Connection, Miss, excerpt};
+use super::tcp::{Connection, Miss, excerpt, holds};
 
 /// The longest head, interim (1xx) heads included.
 const HEAD: usize = 64 << 10;
@@ -32,6 +32,16 @@ impl Reply {
     /// `HTTP 200 OK`.
     pub fn line(&self) -> String {
         format!("HTTP {} {}", self.status, self.reason).trim_end().to_owned()
+    }
+
+    /// What Go's, nginx's and Apache's servers answer to plain HTTP where they speak TLS.
+    pub fn wants_tls(&self) -> bool {
+        let phrases = [
+            "Client sent an HTTP request to an HTTPS server",
+            "The plain HTTP request was sent to HTTPS port",
+            "speaking plain HTTP to an SSL-enabled server port",
+        ];
+        self.status == 400 && phrases.iter().any(|phrase| holds(&self.body, phrase.as_bytes()))
     }
 }
 
@@ -238,7 +248,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Reply, Framing)>, Miss> {
 fn not_http(bytes: &[u8]) -> String {
     // An alert or a handshake record of TLS 1.x (RFC 8446, section 5.1).
     match bytes {
-        [0x15 | 0x16, 0x03, ..] => "answered with TLS, not with HTTP".to_owned(),
+        [0x15 | 0x16, 0x03, ..] => "answered with TLS, not with HTTP: ask with https".to_owned(),
         _ => format!("answered `{}`, which is not HTTP", excerpt(bytes)),
     }
 }

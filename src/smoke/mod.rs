@@ -13,6 +13,7 @@ mod refused;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod udp;
 
 use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::finding::{Finding, Role, Severity};
 use crate::image::{Config, Protocol};
 
 pub use probes::{Kind, Pattern, Probe, StatusRange, hex};
-pub use words::{WordError, https, seconds};
+pub use words::{WordError, seconds};
 
 /// How long an app has to become ready when nobody said otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);

@@ -84,13 +84,21 @@ fn once(probe: &Probe, to: SocketAddr, watch: &Watch<'_>, until: Instant) -> Res
     }
     let mut connection = Connection::open(to, watch, until)?;
     match probe {
-        Probe::Http { path, status, contains, headers, .. } => {
+        Probe::Http { path, status, contains, headers, https, .. } => {
+            if *https {
+                connection = connection.secure(to)?;
+            }
             let reply = http::get(&mut connection, to, path, headers)?;
             let said = reply.line();
             let lacks = contains.as_ref().filter(|text| !holds(&reply.body, text.as_bytes()));
             match lacks {
                 _ if !status.contains(reply.status) => {
-                    Err(Miss { status: Some(reply.status), ..Miss::after_connect(said) })
+                    let why = if !https && reply.wants_tls() {
+                        format!("{said}: it speaks TLS, ask with https")
+                    } else {
+                        said
+                    };
+                    Err(Miss { status: Some(reply.status), ..Miss::after_connect(why) })
                 }
                 Some(text) => {
                     let why = format!("{said} without `{text}` in its body");

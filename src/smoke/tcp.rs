@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::tls;
+
 /// How long a read may block before it is looked whether all is over.
 const SLICE: Duration = Duration::from_millis(20);
 /// How long a connection may take: it is either accepted or refused at once, unless the app's backlog is full.
@@ -49,9 +51,24 @@ impl Miss {
     }
 }
 
+/// What a connection speaks below what is said on it.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<tls::Stream>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
 /// A connection on which nothing blocks for longer than it should.
 pub(super) struct Connection<'a> {
-    stream: TcpStream,
+    stream: Stream,
     watch: &'a Watch<'a>,
     until: Instant,
 }
@@ -65,7 +82,7 @@ impl<'a> Connection<'a> {
             Ok(stream)
         });
         match connected {
-            Ok(stream) => Ok(Connection { stream, watch, until }),
+            Ok(stream) => Ok(Connection { stream: Stream::Plain(stream), watch, until }),
             Err(error) => Err(Miss { connected: false, why: plainly(&error), status: None, late: false }),
         }
     }
@@ -75,20 +92,44 @@ impl<'a> Connection<'a> {
         self.until = until;
     }
 
+    /// The same connection with TLS on it.
+    pub fn secure(self, to: SocketAddr) -> Result<Self, Miss> {
+        let Stream::Plain(socket) = self.stream else { return Ok(self) };
+        let stream = tls::over(socket, to).map_err(|error| Miss::after_connect(format!("no TLS: {error}")))?;
+        let mut secured = Connection { stream: Stream::Tls(Box::new(stream)), ..self };
+        secured.wait(|stream| match stream {
+            Stream::Tls(stream) => tls::handshake(stream),
+            Stream::Plain(_) => Ok(true),
+        })?;
+        Ok(secured)
+    }
+
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Miss> {
-        self.stream.write_all(bytes).map_err(|error| Miss::after_connect(format!("accepted, then {}", plainly(&error))))
+        let sent = match &mut self.stream {
+            Stream::Plain(socket) => socket.write_all(bytes),
+            Stream::Tls(stream) => tls::write(stream, bytes),
+        };
+        sent.map_err(|error| Miss::after_connect(format!("accepted, then {}", plainly(&error))))
     }
 
     /// The next bytes; 0 when the app has closed the connection.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Miss> {
+        self.wait(|stream| match stream {
+            Stream::Plain(socket) => socket.read(buffer),
+            Stream::Tls(stream) => tls::read(stream, buffer),
+        })
+    }
+
+    /// Tries what reads until it has something, in slices, so that it is noticed when all is over.
+    fn wait<T>(&mut self, mut read: impl FnMut(&mut Stream) -> io::Result<T>) -> Result<T, Miss> {
         loop {
             let patience = left(self.until).filter(|_| !self.watch.is_over());
             let Some(patience) = patience else {
                 return Err(Miss { late: true, ..Miss::after_connect("accepted, then no complete answer in time") });
             };
-            let read = self.stream.set_read_timeout(Some(patience.min(SLICE))).and_then(|()| self.stream.read(buffer));
-            match read {
-                Ok(count) => return Ok(count),
+            let timed = self.stream.socket().set_read_timeout(Some(patience.min(SLICE)));
+            match timed.and_then(|()| read(&mut self.stream)) {
+                Ok(done) => return Ok(done),
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
                 Err(error) => return Err(Miss::after_connect(format!("accepted, then {}", plainly(&error)))),
             }
@@ -149,6 +190,9 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
 
 /// An error as people call it, without the number.
 pub(super) fn plainly(error: &io::Error) -> String {
+    if let Some(why) = tls::plainly(error) {
+        return why;
+    }
     match error.kind() {
         ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         ErrorKind::ConnectionReset => "connection reset".to_owned(),

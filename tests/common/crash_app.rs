@@ -26,7 +26,8 @@ pub fn play(role: &str) {
             let (user, group) = (Uid::from_raw(1234), Gid::from_raw(1234));
             setresgid(group, group, group).unwrap();
             setresuid(user, user, user).unwrap();
-            serve();
+            // It never answers, so that it is still there when austere is killed.
+            linger();
         }
         "child" => {
             setsid().unwrap();

@@ -19,8 +19,8 @@ pub(in crate::cli) struct PlanArgs {
     /// Must answer HTTP there (status 200-399 by default) [repeatable]
     #[arg(long, value_name = "PORT[/PATH][=STATUS]", value_parser = Probe::http)]
     pub http: Vec<Probe>,
-    /// Refused: there is no TLS yet
-    #[arg(long, value_name = "PORT[/PATH][=STATUS]", value_parser = plan::https, hide = true)]
+    /// The same over TLS; the certificate is not checked [repeatable]
+    #[arg(long, value_name = "PORT[/PATH][=STATUS]", value_parser = Probe::https)]
     pub https: Vec<Probe>,
     /// Must accept a TCP connection there [repeatable]
     #[arg(long, value_name = "PORT", value_parser = Probe::tcp)]
@@ -32,13 +32,13 @@ pub(in crate::cli) struct PlanArgs {
     #[arg(long, value_name = "REGEX", value_parser = Probe::log)]
     pub log: Vec<Probe>,
     /// Must end by itself with this code
-    #[arg(long, value_name = "CODE", value_parser = Probe::exit, conflicts_with_all = ["http", "tcp", "udp", "up"])]
+    #[arg(long, value_name = "CODE", value_parser = Probe::exit, conflicts_with_all = ["http", "https", "tcp", "udp", "up"])]
     pub exit: Option<Probe>,
     /// Must stay up this long
     #[arg(long, value_name = "SECONDS", value_parser = Probe::up)]
     pub up: Option<Probe>,
     /// All of this from a YAML file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["http", "tcp", "udp", "log", "exit", "up"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["http", "https", "tcp", "udp", "log", "exit", "up"])]
     pub plan: Option<PathBuf>,
     /// Must be ready, or end, within this time [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = plan::seconds)]
@@ -55,8 +55,15 @@ impl PlanArgs {
     /// What was asked for, or what follows from the image.
     pub(super) fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
         let timeout = self.timeout.unwrap_or(plan::TIMEOUT);
-        let asked =
-            self.http.iter().chain(&self.tcp).chain(&self.udp).chain(&self.log).chain(&self.exit).chain(&self.up);
+        let asked = self
+            .http
+            .iter()
+            .chain(&self.https)
+            .chain(&self.tcp)
+            .chain(&self.udp)
+            .chain(&self.log)
+            .chain(&self.exit)
+            .chain(&self.up);
         let probes: Vec<_> = asked.cloned().collect();
         let plan = match &self.plan {
             Some(path) => {

@@ -36,9 +36,8 @@ struct Http {
     path: Option<Word<Path>>,
     status: Option<Word<StatusRange>>,
     contains: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
-    #[expect(dead_code, reason = "reading it is all: there is nothing but plain HTTP")]
-    https: Option<Plain>,
+    headers: Option<Headers>,
+    https: Option<bool>,
 }
 
 #[derive(serde::Deserialize)]
@@ -83,9 +82,7 @@ struct Port(u16);
 struct Time(Duration);
 struct Path(String);
 struct Bytes(Vec<u8>);
-
-/// `https: false`, which is what happens; `true` is refused.
-struct Plain;
+struct Headers(Vec<(String, String)>);
 
 impl Plan {
     /// Reads a plan file.
@@ -96,7 +93,7 @@ impl Plan {
     pub fn from_file(text: &str) -> Result<Self, PlanError> {
         let Document { timeout, grace, probes } = serde_saphyr::from_str(text).map_err(|error| misread(&error))?;
         let timeout = timeout.map_or(TIMEOUT, |Word(Time(timeout))| timeout);
-        let probes = probes.into_iter().map(probe).collect::<Result<_, _>>()?;
+        let probes = probes.into_iter().map(probe).collect();
         Ok(Plan::new(Origin::File, probes, timeout)?.with_grace(grace.map(|Word(Time(grace))| grace)))
     }
 }
@@ -109,19 +106,15 @@ fn misread(error: &serde_saphyr::Error) -> PlanError {
     PlanError::File { line, column, why }
 }
 
-fn probe(entry: Entry) -> Result<Probe, PlanError> {
-    Ok(match entry {
-        Entry::Http(Http { port: Word(Port(port)), path, status, contains, headers, .. }) => Probe::Http {
+fn probe(entry: Entry) -> Probe {
+    match entry {
+        Entry::Http(Http { port: Word(Port(port)), path, status, contains, headers, https }) => Probe::Http {
             port,
             path: path.map_or_else(|| "/".to_owned(), |Word(Path(path))| path),
             status: status.map_or(StatusRange::OK, |Word(status)| status),
             contains: contains.filter(|text| !text.is_empty()),
-            headers: headers
-                .unwrap_or_default()
-                .iter()
-                .map(|(name, value)| words::header(name, value))
-                .collect::<Result<_, _>>()
-                .map_err(|error| PlanError::File { line: 0, column: 0, why: error.to_string() })?,
+            headers: headers.map(|Headers(headers)| headers).unwrap_or_default(),
+            https: https.unwrap_or_default(),
         },
         Entry::Tcp(Tcp { port: Word(Port(port)), send, expect }) => {
             Probe::Tcp { port, send: send.map(String::into_bytes), expect: expect.map(String::into_bytes) }
@@ -134,7 +127,7 @@ fn probe(entry: Entry) -> Result<Probe, PlanError> {
         Entry::Log(Log { regex: Word(regex) }) => Probe::Log { regex },
         Entry::Exit(Exit { code }) => Probe::Exit { code },
         Entry::Up(Up { duration: Word(Time(duration)) }) => Probe::Up { duration, or_exit_0: false },
-    })
+    }
 }
 
 impl FromStr for Port {
@@ -165,17 +158,19 @@ impl FromStr for Bytes {
     }
 }
 
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let fields = fields.iter().map(|(name, value)| words::header(name, value)).collect::<Result<_, _>>();
+        fields.map(Headers).map_err(de::Error::custom)
+    }
+}
+
 impl<'de, T: FromStr<Err = WordError>> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // As written: `0030` in hexadecimal is not the number 30.
         let text = String::deserialize(deserializer)?;
         text.parse().map(Word).map_err(de::Error::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for Plain {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if bool::deserialize(deserializer)? { Err(de::Error::custom(WordError::Https)) } else { Ok(Plain) }
     }
 }
 
@@ -192,6 +187,7 @@ probes:
   - http:
       port: 80
       status: 204
+  - http: {port: 8443, path: /x, https: true}
   - tcp: {port: 6379, send: \"PING\\r\\n\", expect: PONG}
   - udp: {port: 53, send_hex: 0030, expect_hex: \"00 80\"}
   - udp: {port: 54}
@@ -214,8 +210,10 @@ probes:
                 status: "200-204".parse().unwrap(),
                 contains: Some("ok".to_owned()),
                 headers: vec![("Host".to_owned(), "example.org".to_owned())],
+                https: false,
             },
             Probe::http("80=204").unwrap(),
+            Probe::https("8443/x").unwrap(),
             Probe::Tcp { port: 6379, send: Some(b"PING\r\n".to_vec()), expect: Some(b"PONG".to_vec()) },
             Probe::Udp { port: 53, send: vec![0, 0x30], expect: Some(vec![0, 0x80]) },
             Probe::udp("54").unwrap(),
@@ -238,7 +236,8 @@ probes:
             ("timeout: 0\nprobes:\n  - up: {for: 1}\n", 1, "not a number of seconds"),
             ("probes:\n  - udp: {port: 1, send_hex: abc}\n", 2, "not hexadecimal"),
             ("probes:\n  - log: {regex: \"(\"}\n", 2, "not a regular expression"),
-            ("probes:\n  - http: {port: 1, https: true}\n", 2, "HTTPS is not asked"),
+            ("probes:\n  - http: {port: 1, https: maybe}\n", 2, "bool"),
+            ("probes:\n  - http: {port: 1, headers: {\"a b\": c}}\n", 2, "not a header"),
             ("probes:\n  - http: {port: 1, path: x}\n", 2, "percent-encode"),
             ("probes:\n  - exit: {code: 256}\n", 2, ""),
             ("probes:\n  - up: {for: 1}\nprobes: []\n", 3, "probes"),

@@ -12,6 +12,7 @@ const CURL: &[(&str, usize)] = &[
     ("--silent", 0),
     ("--show-error", 0),
     ("--fail", 0),
+    ("--insecure", 0),
     ("--output", 1),
     ("-o", 1),
     ("--max-time", 1),
@@ -23,6 +24,7 @@ const WGET: &[(&str, usize)] = &[
     ("--spider", 0),
     ("--no-verbose", 0),
     ("-nv", 0),
+    ("--no-check-certificate", 0),
     ("-O-", 0),
     ("-qO-", 0),
     ("-O/dev/null", 0),
@@ -79,14 +81,17 @@ fn question(words: &[String]) -> Option<Probe> {
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
     match name {
         "curl" => {
-            let (flags, [url]) = parse(&rest, CURL, "fsS")?;
-            let fails = flags.iter().any(|flag| *flag == "--fail" || (!flag.starts_with("--") && flag.contains('f')));
-            http(url, if fails { StatusRange::OK } else { StatusRange::ANY })
+            let (flags, [url]) = parse(&rest, CURL, "fksS")?;
+            let given = |long: &str, short: char| {
+                flags.iter().any(|flag| *flag == long || (!flag.starts_with("--") && flag.contains(short)))
+            };
+            let status = if given("--fail", 'f') { StatusRange::OK } else { StatusRange::ANY };
+            http(url, status, given("--insecure", 'k'))
         }
         "wget" => {
-            let (_, [url]) = parse(&rest, WGET, "q")?;
+            let (flags, [url]) = parse(&rest, WGET, "q")?;
             // It follows redirects, and where they lead is not asked here.
-            http(url, StatusRange::OK)
+            http(url, StatusRange::OK, flags.contains(&"--no-check-certificate"))
         }
         "nc" => {
             let (flags, [host, port]) = parse(&rest, NC, "zv")?;
@@ -129,19 +134,24 @@ fn is_here(host: &str) -> bool {
     ["localhost", "127.0.0.1", "0.0.0.0", "[::1]", "::1"].contains(&host)
 }
 
-/// `http://localhost[:PORT][/PATH]`; the app sees the same `Host` as from inside.
-fn http(url: &str, status: StatusRange) -> Option<Probe> {
-    let rest = url.strip_prefix("http://").or_else(|| (!url.contains("://")).then_some(url))?;
+/// `http://localhost[:PORT][/PATH]`, and `https` where any certificate will do; the app sees the same `Host` as from inside.
+fn http(url: &str, status: StatusRange, any_certificate: bool) -> Option<Probe> {
+    let (rest, https) = match url.split_once("://") {
+        None => (url, false),
+        Some(("http", rest)) => (rest, false),
+        Some(("https", rest)) if any_certificate => (rest, true),
+        Some(_) => return None,
+    };
     let (place, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
     let (host, port) = match place.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
         Some((host, port)) => (host, words::port_number(port).ok()?),
-        None => (place, 80),
+        None => (place, if https { 443 } else { 80 }),
     };
     let headers = vec![words::header("Host", place).ok()?];
     // A query without a path, a fragment or a glob is read differently by each program.
     let certain = is_here(host) && !path.contains(['#', '[', ']', '{', '}']);
     certain
-        .then(|| Some(Probe::Http { port, path: words::path(path).ok()?, status, contains: None, headers }))
+        .then(|| Some(Probe::Http { port, path: words::path(path).ok()?, status, contains: None, headers, https }))
         .flatten()
 }
 
@@ -169,7 +179,12 @@ mod tests {
         let any = "http 8080/health: answer with status 100-599";
         let root = "http 8080/: answer with status 200-399";
         let url = "http://localhost:8080/health";
-        let cases: [(&[&str], &str); 10] = [
+        let cases: [(&[&str], &str); 12] = [
+            (&["CMD", "curl", "-kf", "https://localhost:8080/health"], "https 8080/health: answer with status 200-399"),
+            (
+                &["CMD", "wget", "-q", "--no-check-certificate", "https://localhost:8080/"],
+                "https 8080/: answer with status 200-399",
+            ),
             (&["CMD", "curl", "-f", url], ok),
             (&["CMD", "/usr/bin/curl", "-fsS", "-o", "/dev/null", "--max-time", "3", url], ok),
             (&["CMD", "curl", "-s", url], any),

@@ -29,6 +29,8 @@ pub enum Probe {
         contains: Option<String>,
         /// Fields of the request, in place of austere's own of the same name.
         headers: Vec<(String, String)>,
+        /// Over TLS; whose certificate it is does not matter.
+        https: bool,
     },
     /// Accept a TCP connection, and hold a conversation of one sentence where one is given.
     Tcp {
@@ -140,6 +142,8 @@ pub enum Kind {
     Port,
     /// An HTTP status, perhaps with a body.
     Http,
+    /// The same over TLS.
+    Https,
     /// A TCP connection, perhaps with a reply.
     Tcp,
     /// A UDP socket, perhaps with a reply.
@@ -157,6 +161,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Port => "port",
             Kind::Http => "http",
+            Kind::Https => "https",
             Kind::Tcp => "tcp",
             Kind::Udp => "udp",
             Kind::Log => "log",
@@ -171,7 +176,8 @@ impl Probe {
     pub fn kind(&self) -> Kind {
         match self {
             Probe::Port { .. } => Kind::Port,
-            Probe::Http { .. } => Kind::Http,
+            Probe::Http { https: false, .. } => Kind::Http,
+            Probe::Http { https: true, .. } => Kind::Https,
             Probe::Tcp { .. } => Kind::Tcp,
             Probe::Udp { .. } => Kind::Udp,
             Probe::Log { .. } => Kind::Log,

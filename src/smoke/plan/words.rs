@@ -36,11 +36,6 @@ pub enum WordError {
         "`{0}` is not a header that can be sent (a name of letters, digits and dashes, a value of printable ASCII)"
     )]
     Header(String),
-    /// TLS.
-    #[error(
-        "HTTPS is not asked: there is no TLS in austere yet (docs/plan.md says why)\n  hint: a tcp probe asks whether the port accepts"
-    )]
-    Https,
 }
 
 impl Probe {
@@ -50,12 +45,26 @@ impl Probe {
     ///
     /// [`WordError`]: what part of it is not understood.
     pub fn http(text: &str) -> Result<Self, WordError> {
+        Self::web(text, false)
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::http`].
+    pub fn https(text: &str) -> Result<Self, WordError> {
+        Self::web(text, true)
+    }
+
+    fn web(text: &str, https: bool) -> Result<Self, WordError> {
         let (place, status) = match text.rsplit_once('=') {
             Some((place, status)) => (place, status.parse()?),
             None => (text, StatusRange::OK),
         };
         let (port, at) = place.find('/').map_or((place, "/"), |slash| place.split_at(slash));
-        Ok(Probe::Http { port: port_number(port)?, path: path(at)?, status, contains: None, headers: Vec::new() })
+        let headers = Vec::new();
+        Ok(Probe::Http { port: port_number(port)?, path: path(at)?, status, contains: None, headers, https })
     }
 
     /// `PORT` of UDP.
@@ -136,15 +145,6 @@ pub fn seconds(text: &str) -> Result<Duration, WordError> {
     let time = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
     time.filter(|time| !time.is_zero() && *time <= Duration::from_hours(24))
         .ok_or_else(|| WordError::Seconds(text.to_owned()))
-}
-
-/// Refuses what cannot be asked.
-///
-/// # Errors
-///
-/// Always [`WordError::Https`].
-pub fn https(_: &str) -> Result<Probe, WordError> {
-    Err(WordError::Https)
 }
 
 /// A path that a request line can carry.
