@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use super::session::{self, ImageArgs};
 use super::{Format, exit, print};
-use crate::inventory;
+use crate::inventory::{self, Contents, Serves, Survey};
 use crate::reference::Reference;
+use crate::report::inspect::contents::ContentFacts;
 use crate::report::inspect::{Inspection, UserFacts};
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +16,9 @@ pub(super) struct Args {
     /// Arguments for the entrypoint, instead of the image's own
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<String>,
+    /// List the packages: of apk, dpkg, Go, Rust, Python, npm and Java, and programs known by their content
+    #[arg(long, help_heading = "Report")]
+    packages: bool,
     #[command(flatten)]
     files: ImageArgs,
     /// How it is written to standard output
@@ -40,6 +44,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (layer.unpacked, layer.entries) = (Some(facts.bytes), Some(facts.entries));
     }
     inspection.findings.extend(session.findings());
+    // A folder may be a whole system: it is looked through only when that is asked for.
+    if args.packages || session.opened.rootfs().is_none() {
+        let listing = view.list();
+        let contents = Contents::new(&listing.items, &view);
+        let survey = Survey::of(&contents);
+        let serves = Serves::of(&contents, &survey.base, &inspection.entrypoint, &survey.programs);
+        let mut facts = ContentFacts::new(&listing, &contents, &survey, serves);
+        facts.packages = args.packages.then_some(survey.packages.found);
+        inspection.contents = Some(facts);
+        // One tree of all layers no longer says which did what.
+        let changes = listing.changes.iter().filter(|_| listing.changes.len() == image.layers.len());
+        for (layer, change) in inspection.layers.iter_mut().zip(changes) {
+            layer.added = Some(change.added);
+            (layer.changed, layer.removed) = (Some(change.changed), Some(change.removed));
+        }
+    }
     print(&match args.format {
         Format::Text => inspection.text(),
         Format::Json => inspection.json(),
