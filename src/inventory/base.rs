@@ -120,7 +120,7 @@ fn fixed(base: &Base, path: &str, bytes: &[u8]) -> Serves {
 }
 
 fn dynamic(base: &Base, path: &str, elf: &Elf, entrypoint: &Entrypoint) -> Serves {
-    let names = || entrypoint.libraries.iter().map(|library| library.name.as_str()).chain(elf.needed.iter().map(String::as_str));
+    let names = || entrypoint.libraries.iter().map(|library| library.name.as_str());
     let is_musl = elf.interpreter.as_deref().is_some_and(|loader| loader.contains("ld-musl"));
     let is_cpp = names().any(|name| name.starts_with("libstdc++.") || name.starts_with("libgcc_s."));
     let others: Vec<&str> = names().filter(|name| !is_of_base(name, is_cpp)).collect();

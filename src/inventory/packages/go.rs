@@ -136,7 +136,9 @@ fn main_version(settings: &[(&str, &str)], file: &[u8]) -> Option<String> {
         found.map(|(_, value)| *value).filter(|value| !value.is_empty())
     };
     let flags = setting("-ldflags").and_then(from_linker_flags);
-    flags.or_else(|| between_nuls(file)).or_else(|| {
+    let written = flags.or_else(|| between_nuls(file));
+    // Modules have a `v` there.
+    written.map(|text| if text.starts_with('v') { text } else { format!("v{text}") }).or_else(|| {
         // `v0.0.0-20060102150405-0123456789ab`.
         let (commit, time) = (setting("vcs.revision")?, setting("vcs.time")?);
         let digits: String = time.chars().filter(char::is_ascii_digit).take(14).collect();
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_version_that_was_not_recorded_is_looked_for() {
-        assert_eq!(versions("mod\ta\t(devel)\nbuild\t-ldflags=\"-s -X main.Version=1.4.2\"\n")[0].1, "1.4.2");
+        assert_eq!(versions("mod\ta\t(devel)\nbuild\t-ldflags=\"-s -X main.Version=1.4.2\"\n")[0].1, "v1.4.2");
         let commit = "build\tvcs.revision=0123456789abcdef\nbuild\tvcs.time=2024-01-02T03:04:05Z\n";
         assert_eq!(versions(&format!("mod\ta\t(devel)\n{commit}"))[0].1, "v0.0.0-20240102030405-0123456789ab");
         assert_eq!(versions("path\ta/cmd\n"), [("a/cmd".to_owned(), DEVELOPMENT.to_owned())]);

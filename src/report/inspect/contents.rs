@@ -9,6 +9,7 @@ use crate::inventory::packages::{Package, Unread};
 use crate::inventory::programs::Kind;
 use crate::inventory::{Base, Contents, ItemKind, Missing, Program, Serves, Survey, Writable};
 use crate::layers::{Hidden, Listing};
+use crate::vulns::{Joined, Vulnerability};
 
 /// How many of the largest files are named, and how many rows a list has at most in the text.
 const LARGEST: usize = 10;
@@ -46,6 +47,8 @@ pub struct ContentFacts {
     /// The packages, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packages: Option<Vec<Package>>,
+    /// What a scanner found; `null` when none was asked, which says nothing about the image.
+    pub vulnerabilities: Option<Joined>,
     /// Records of packages, directories and programs that were not read.
     pub unread: Vec<Unread>,
 }
@@ -115,6 +118,7 @@ impl ContentFacts {
             missing_libraries: survey.missing.clone(),
             package_count: survey.packages.found.len(),
             packages: None,
+            vulnerabilities: None,
             unread: survey.packages.unread.iter().cloned().chain(programs).chain(directories).collect(),
         }
     }
@@ -156,9 +160,25 @@ impl ContentFacts {
         page.row("missing", cut(self.missing_libraries.iter().map(missing).collect()));
         page.row("not read", cut(self.unread.iter().map(|unread| format!("{}: {}", unread.path, unread.why)).collect()));
         page.row("packages", [self.package_count.to_string()]);
+        self.vulnerabilities(page);
         if let Some(packages) = &self.packages {
             page.table(packages);
         }
+    }
+
+    fn vulnerabilities(&self, page: &mut Page) {
+        let Some(joined) = &self.vulnerabilities else {
+            return page.row("known flaws", ["not scanned (--vulns reads a report of Trivy, Grype or OSV-Scanner)"]);
+        };
+        let data = joined.data_of.as_deref().map_or(String::new(), |date| format!(", data of {date}"));
+        page.row("known flaws", [format!("{} ({}{data})", joined.summary(), joined.scanner)]);
+        let line = |one: &Vulnerability| {
+            let fixed = if one.fixed.is_empty() { "no fix".to_owned() } else { format!("fixed in {}", one.fixed.join(", ")) };
+            let state = one.vex.as_ref().map_or(String::new(), |vex| format!(" ({vex})"));
+            let place = if one.location.is_none() { " (not found in the image)" } else { "" };
+            format!("{:10}  {}  {} {}{place}, {fixed}{state}", one.severity.name(), one.id, one.package, one.version)
+        };
+        page.row("", cut(joined.found.iter().map(line).collect()));
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Program> {
