@@ -54,7 +54,8 @@ fn begins<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     match pattern.strip_suffix('*') {
         None => (pattern == name).then_some(""),
         Some(start) => {
-            name.strip_prefix(start).filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+            let is_number = |rest: &&str| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            name.strip_prefix(start).filter(is_number).filter(|rest| !rest.is_empty())
         }
     }
 }
@@ -105,7 +106,8 @@ mod tests {
     #[test]
     fn versions_are_read_out_of_content() {
         assert!(RULES.len() > 15);
-        let found = |name: &str, content: &[u8]| read(name, content).map(|known| format!("{} {}", known.name, known.version));
+        let found =
+            |name: &str, content: &[u8]| read(name, content).map(|known| format!("{} {}", known.name, known.version));
         assert_eq!(found("busybox", b"x\0BusyBox v1.36.1 (Debian)\0").as_deref(), Some("busybox 1.36.1"));
         assert_eq!(found("python3.11", b"\x003.9.1\0\x003.11.2\0").as_deref(), Some("python 3.11.2"));
         assert_eq!(found("openssl", b"\0OpenSSL 1.1.1w  11 Sep 2023\0").as_deref(), Some("openssl 1.1.1w"));
