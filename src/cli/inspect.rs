@@ -37,7 +37,7 @@ pub(super) struct Args {
 /// A list of packages for other tools.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Sbom {
-    /// CycloneDX 1.5, JSON
+    /// `CycloneDX` 1.5, JSON
     Cyclonedx,
     /// SPDX 2.3, JSON
     Spdx,

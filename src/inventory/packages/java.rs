@@ -64,7 +64,7 @@ impl Reading<'_> {
                 nested.push(index);
             }
         }
-        self.own(location, &manifest, maven);
+        self.own(location, &manifest, &maven);
         for index in nested.into_iter().take(MOST.saturating_sub(self.archives)) {
             let mut entry = zip.by_index(index)?;
             let within = format!("{location}:{}", entry.name()?);
@@ -78,7 +78,7 @@ impl Reading<'_> {
     }
 
     /// The archive itself, and what was put into it with its Maven files.
-    fn own(&mut self, location: &str, manifest: &str, maven: Vec<Maven>) {
+    fn own(&mut self, location: &str, manifest: &str, maven: &[Maven]) {
         let file = location.rsplit(['/', ':']).next().unwrap_or(location);
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
         let (stem_name, stem_version) = split(stem);

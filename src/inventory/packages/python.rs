@@ -1,6 +1,6 @@
 //! Distributions of Python: `*.dist-info/METADATA` and `*.egg-info/PKG-INFO`.
 //!
-//! Sources: PyPA specifications, "Recording installed projects" and "Core metadata".
+//! Sources: `PyPA` specifications, "Recording installed projects" and "Core metadata".
 
 use super::{Kind, Package, Packages, Search, url};
 use crate::inventory::contents::{Item, ItemKind};
