@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use procfs::process::{MountInfo, Status};
 
 /// The namespaces a jail has of its own, as `/proc/PID/ns` names them.
@@ -156,6 +158,16 @@ impl Process {
             Some((line.get(..25)?.trim().to_owned(), hard.parse().ok()))
         };
         Ok(text.lines().skip(1).filter_map(row).collect())
+    }
+
+    /// Its root, to open paths below with `RESOLVE_IN_ROOT`.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the caller may not look.
+    pub fn root(&self) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(nix::fcntl::open(&self.folder.join("root"), flags, Mode::empty())?)
     }
 
     /// Whether the process finds anything at an absolute path.

@@ -34,6 +34,7 @@ use crate::cgroup;
 use crate::ids;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
+use crate::profile::settings::{Network, Sysctl, Ulimit};
 use crate::refusal::Refusal;
 use crate::rootfs;
 use crate::seccomp::{Filter, Witness};
@@ -68,8 +69,14 @@ pub struct Spec {
     pub landlock: bool,
     /// What the app may use of memory, processes and processors.
     pub limits: cgroup::Limits,
-    /// `net.ipv4.ip_unprivileged_port_start`.
-    pub unprivileged_port_start: u16,
+    /// Whom the app can reach.
+    pub network: Network,
+    /// `net.ipv4.ip_unprivileged_port_start` of a network of the app's own.
+    pub unprivileged_port_start: Option<u16>,
+    /// Kernel parameters of the app's own namespaces.
+    pub sysctls: Vec<Sysctl>,
+    /// Resource limits.
+    pub ulimits: Vec<Ulimit>,
     /// The signal that asks the app to stop.
     pub stop_signal: i32,
     /// Where its standard streams lead.
@@ -87,6 +94,11 @@ impl Spec {
     /// (`PTRACE_MODE_ATTACH_REALCREDS` asks for `CAP_SYS_PTRACE` where austere was started then).
     fn is_held(&self) -> bool {
         !self.limits.is_empty() || self.is_tree() || self.ids == ids::Mode::Mapped
+    }
+
+    /// Whether the app is in a network of its own.
+    fn has_room(&self) -> bool {
+        self.network == Network::None && self.applies("network") && !self.is_tree()
     }
 
     fn applies(&self, measure: &str) -> bool {

@@ -20,7 +20,7 @@ use crate::phases::{self, Phase};
 use crate::refusal::Refusal;
 use crate::seccomp::{Observation, Witness};
 use crate::sys::execve::{Vector, execve};
-use crate::{caps, ids, landlock, limits, netns, rootfs, sys};
+use crate::{caps, ids, landlock, limits, netns, rootfs, sys, sysctls};
 
 /// Where programs are looked for when the image sets no PATH (runc and docker: the same list).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -85,7 +85,7 @@ impl<'a> Recipe<'a> {
                 flags |= libc::CLONE_NEWCGROUP;
             }
         }
-        if self.spec.applies("network") {
+        if self.spec.has_room() {
             flags |= libc::CLONE_NEWNET;
         }
         flags
@@ -119,9 +119,12 @@ impl<'a> Recipe<'a> {
         if spec.applies("namespaces") && !spec.is_tree() {
             sethostname(&spec.hostname).map_err(|errno| Refusal::host("sethostname", &spec.hostname, errno))?;
         }
-        if spec.applies("network") && !spec.is_tree() {
-            let port_start = spec.applies("unprivileged-port-start").then_some(spec.unprivileged_port_start);
+        if spec.has_room() {
+            let port_start = spec.unprivileged_port_start.filter(|_| spec.applies("unprivileged-port-start"));
             netns::apply(spec.ids, port_start)?;
+        }
+        if spec.applies("sysctls") {
+            sysctls::apply(&spec.sysctls)?;
         }
         // A tree has no /proc to read it from, and the network is the one we are in.
         let outer_port_start = if spec.is_tree() { netns::port_start() } else { None };
@@ -129,7 +132,7 @@ impl<'a> Recipe<'a> {
         let assembled = if spec.is_tree() { rootfs::enter_tree(&spec.rootfs)? } else { rootfs::apply(&spec.rootfs)? };
         streams.take()?;
         if spec.applies("rlimits") {
-            limits::apply()?;
+            limits::apply(&spec.ulimits)?;
         }
 
         // Without no_new_privs the walls need CAP_SYS_ADMIN, so they come before it goes; engines do it in this order too.
@@ -160,11 +163,12 @@ impl<'a> Recipe<'a> {
             sys::close_range::cloexec_from(3).map_err(|errno| Refusal::host("close_range", "3", errno))?;
         }
         let port_start = outer_port_start.or_else(netns::port_start);
+        let sysctls = sysctls::hold(&spec.sysctls);
         parent.await_go()?;
         if bound {
             self.install_filter()?;
         }
-        reporter.witness(port_start, landlock, self.observe_filter());
+        reporter.witness(port_start, sysctls, landlock, self.observe_filter());
         let errno = execve(program, &self.argv, &self.envp);
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
     }

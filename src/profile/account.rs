@@ -13,6 +13,7 @@ use std::str::FromStr;
 pub struct User {
     user: Name,
     group: Option<Name>,
+    more: Vec<Name>,
 }
 
 /// A user or group as written: an id, or a name that the image's own passwd or group resolves later.
@@ -54,12 +55,24 @@ const LAST_ID: u32 = i32::MAX.unsigned_abs();
 
 impl User {
     /// Who an image without `USER` runs as.
-    pub const ROOT: User = User { user: Name::Id(0), group: None };
+    pub const ROOT: User = User { user: Name::Id(0), group: None, more: Vec::new() };
+
+    /// The same user in further groups, which `group` cannot switch off: names or ids.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::Malformed`].
+    pub fn with_groups(mut self, groups: &[String]) -> Result<Self, AccountError> {
+        for group in groups {
+            self.more.push(name(group).ok_or_else(|| AccountError::Malformed(group.clone()))?);
+        }
+        Ok(self)
+    }
 
     /// The highest id in it that is known without the image's files.
     pub fn highest_id(&self) -> u32 {
         let id = |name: &Name| if let Name::Id(id) = name { *id } else { 0 };
-        id(&self.user).max(self.group.as_ref().map_or(0, id))
+        self.group.iter().chain(&self.more).map(id).max().unwrap_or(0).max(id(&self.user))
     }
 
     /// Looks the user up in the image's own files.
@@ -81,17 +94,26 @@ impl User {
             (None, Name::Name(name)) => return Err(AccountError::NoUser(name.clone())),
         };
         let mut groups = Vec::new();
-        match (&self.group, name) {
-            (Some(Name::Id(given)), _) => gid = *given,
-            (Some(Name::Name(given)), _) => {
+        let group_id = |group_name: &Name| match group_name {
+            Name::Id(given) => Ok(*given),
+            Name::Name(given) => {
                 let found = entries(group, 3).find(|fields| fields[0] == given).and_then(|fields| id(fields[2]));
-                gid = found.ok_or_else(|| AccountError::NoGroup(given.clone()))?;
+                found.ok_or_else(|| AccountError::NoGroup(given.clone()))
             }
+        };
+        match (&self.group, name) {
+            (Some(given), _) => gid = group_id(given)?,
             (None, Some(name)) => {
                 let has_member = |fields: &Vec<&str>| fields[3].split(',').any(|member| member == name);
                 groups = entries(group, 4).filter(has_member).filter_map(|fields| id(fields[2])).collect();
             }
             (None, None) => {}
+        }
+        for more in &self.more {
+            let more = group_id(more)?;
+            if !groups.contains(&more) {
+                groups.push(more);
+            }
         }
         let home = if home.is_empty() { "/" } else { home };
         Ok(Account { uid, gid, groups, home: home.to_owned() })
@@ -109,7 +131,7 @@ impl FromStr for User {
         };
         let user = name(user).ok_or_else(error)?;
         let group = group.map(|group| name(group).ok_or_else(error)).transpose()?;
-        Ok(User { user, group })
+        Ok(User { user, group, more: Vec::new() })
     }
 }
 
@@ -182,6 +204,19 @@ mod tests {
     fn a_group_that_is_given_switches_the_others_off() {
         assert_eq!(ids("nonroot:data"), Ok((65532, 34, vec![])));
         assert_eq!(ids("65532:7"), Ok((65532, 7, vec![])));
+    }
+
+    #[test]
+    fn groups_that_are_added_stay_whatever_the_group() {
+        let ids = |text: &str, more: &[&str]| {
+            let more: Vec<_> = more.iter().map(ToString::to_string).collect();
+            let account = text.parse::<User>()?.with_groups(&more)?.resolve(PASSWD, GROUP)?;
+            Ok((account.gid, account.groups))
+        };
+        assert_eq!(ids("1234", &["data", "7", "34"]), Ok((0, vec![34, 7])));
+        assert_eq!(ids("nonroot:7", &["web"]), Ok((7, vec![33])));
+        assert_eq!(ids("0", &["none"]), Err(AccountError::NoGroup("none".to_owned())));
+        assert_eq!(ids("0", &["+1"]), Err(AccountError::Malformed("+1".to_owned())));
     }
 
     #[test]

@@ -58,6 +58,21 @@ pub(super) fn make_dir(root: BorrowedFd<'_>, path: &str, mode: Mode) -> Result<O
     open(root, path, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(refused)
 }
 
+/// Makes an empty file where there is none, for something to be mounted on, and opens what is there.
+pub(super) fn make_file(root: BorrowedFd<'_>, path: &str, folders: Mode) -> Result<OwnedFd, Refusal> {
+    let refused = |errno| Refusal::image("open", path, errno);
+    match open(root, path, OFlag::O_PATH) {
+        Err(Errno::ENOENT) => {}
+        opened => return opened.map_err(refused),
+    }
+    let place = Path::new(below(path));
+    let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { return Err(refused(Errno::ENOENT)) };
+    let parent = make_dir(root, &parent.to_string_lossy(), folders)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(parent.as_fd(), name, flags, Mode::from_bits_truncate(0o644)).map_err(refused)?;
+    open(root, path, OFlag::O_PATH).map_err(refused)
+}
+
 /// Writes the files that engines add, in place of what the image has there.
 pub(super) fn write_files(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal> {
     for (path, content) in &plan.files {

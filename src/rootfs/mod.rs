@@ -4,6 +4,7 @@
 //! answers EACCES before EROFS, as it does there. Nothing is ever looked up by a path that the image could bend: every mount point is opened
 //! below the root with openat2(2), and mounts are attached by descriptor.
 
+mod binds;
 mod devices;
 mod inside;
 mod kernel;
@@ -25,6 +26,7 @@ pub use read_back::read_back;
 pub use tree::enter as enter_tree;
 
 use crate::ids;
+use crate::profile::mount::Bind;
 use crate::profile::tmpfs::Tmpfs;
 use crate::refusal::Refusal;
 use crate::sys;
@@ -42,6 +44,8 @@ pub struct Plan {
     pub volumes: Vec<String>,
     /// Fresh writable folders.
     pub tmpfs: Vec<Tmpfs>,
+    /// Files and folders of the host.
+    pub binds: Vec<Bind>,
     /// Where the app starts; made when the image lacks it.
     pub working_dir: String,
     /// Files that engines write: path and content.
@@ -54,6 +58,8 @@ pub struct Plan {
     pub shm_size: u64,
     /// The host's cgroup v2 tree is mounted, and so the app gets to see its own part.
     pub cgroup2: bool,
+    /// The app is in the host's network.
+    pub host_network: bool,
     /// Measures that are left out although they are asked for, so that a test can see the read-back notice.
     pub without: Vec<String>,
 }
@@ -94,6 +100,7 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     devices::mount_dev(plan, root, &devices)?;
     kernel::cover(plan, root, &devices)?;
     writable.extend(writable::tmpfs(plan, root)?);
+    writable.extend(binds::mount(plan, root)?);
     if plan.read_only && plan.applies("read-only-root") {
         set_read_only(root)?;
     }

@@ -20,6 +20,9 @@ use crate::refusal::Refusal;
 ///
 /// The step that was refused: chroot(2) needs `CAP_SYS_CHROOT`.
 pub fn enter(plan: &Plan) -> Result<Assembled, Refusal> {
+    if let Some(bind) = plan.binds.first() {
+        return Err(Refusal::host("open_tree", bind.source.display().to_string(), Errno::EPERM));
+    }
     let outside = open_path(Path::new("/"))?;
     let place = plan.layers.first().ok_or_else(|| Refusal::host("open", "the merged layers", Errno::ENOENT))?;
     let root = open_path(place)?;

@@ -19,6 +19,7 @@ pub mod pidfd_send_signal;
 pub mod probe;
 pub mod seccomp;
 pub mod seccomp_action;
+pub mod setrlimit;
 pub mod signals;
 pub mod waitid;
 pub mod xattr;
