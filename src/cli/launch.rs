@@ -1,5 +1,7 @@
 //! From an unpacked image and a preset to the jail's specification.
 
+use std::path::Path;
+
 use anyhow::Context;
 
 use super::session::Session;
@@ -14,6 +16,7 @@ use crate::profile::account::Account;
 use crate::profile::mount::{Bind, INIT};
 use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
 use crate::profile::settings::Network;
+use crate::profile::tmpfs::Tmpfs;
 use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seccomp::{self, Filter, Witness};
@@ -35,7 +38,8 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
     let profile = &wishes.profile;
     let preset = &profile.preset;
     let bounding = caps::Set::from_names(profile.capabilities.iter().map(String::as_str))?;
-    let permitted = if account.uid == 0 { bounding } else { caps::Set::EMPTY };
+    let ambient = if preset.ambient_capabilities && account.uid != 0 { bounding } else { caps::Set::EMPTY };
+    let permitted = if account.uid == 0 { bounding } else { ambient };
     let mut argv = command_line(config, profile);
     anyhow::ensure!(!argv.is_empty(), "the image names no program: it has neither an entrypoint nor a command");
     let mut binds = profile.binds.clone();
@@ -44,11 +48,8 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         let source = std::env::current_exe().context("finding austere's own program for --init")?;
         binds.push(Bind { source, target: INIT.into(), read_only: true });
     }
+    let working_dir = working_dir(config, profile);
     let covered = |paths: &[String]| if profile.covers_system_paths { paths.to_vec() } else { Vec::new() };
-    let port_start = match profile.network {
-        Network::None => Some(preset.unprivileged_port_start),
-        Network::Host => None,
-    };
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
         ids,
@@ -58,10 +59,12 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             ids,
             read_only: profile.read_only,
             volumes: [&config.volumes[..], &profile.volumes[..]].concat(),
-            tmpfs: profile.tmpfs.clone(),
+            tmpfs: tmpfs(profile),
             binds,
-            working_dir: profile.working_dir.clone().unwrap_or_else(|| config.working_dir.clone()),
-            files: files(profile)?,
+            working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
+            termination_log: preset.termination_log,
+            files: [files(profile)?, passwd(session, profile, &working_dir)].concat(),
+            working_dir,
             masked_paths: covered(&preset.masked_paths),
             readonly_paths: covered(&preset.readonly_paths),
             shm_size: profile.shm_size.unwrap_or(preset.shm_size),
@@ -70,7 +73,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             without: wishes.without.clone(),
         },
         argv,
-        env: environment(config, account, profile),
+        env: environment(config, &home(session, profile), profile),
         hostname: profile.hostname.clone(),
         bounding,
         permitted,
@@ -79,13 +82,65 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         landlock: profile.landlock,
         limits: wishes.limits,
         network: profile.network,
-        unprivileged_port_start: port_start,
+        room: netns::Settings {
+            port_start: Some(preset.unprivileged_port_start).filter(|_| profile.network == Network::None),
+            ping_group_range: preset.ping_group_range,
+            ipv6: preset.ipv6,
+        },
+        ambient,
         sysctls: profile.sysctls.clone(),
         ulimits: profile.ulimits.clone(),
         stop_signal: stop_signal(&config.stop_signal)?,
         stdio,
         without: wishes.without.clone(),
     })
+}
+
+fn working_dir(config: &image::Config, profile: &Profile) -> String {
+    profile.working_dir.clone().unwrap_or_else(|| config.working_dir.clone())
+}
+
+/// Those that were asked for, as the engine mounts them, and those that it makes of itself where the root is read-only and nothing else is there.
+fn tmpfs(profile: &Profile) -> Vec<Tmpfs> {
+    let style = profile.preset.tmpfs;
+    let mut all: Vec<Tmpfs> = Vec::new();
+    if profile.read_only {
+        let taken = |path: &Path| {
+            profile.tmpfs.iter().any(|tmpfs| tmpfs.path == path)
+                || profile.binds.iter().any(|bind| bind.target == path)
+                || profile.volumes.iter().any(|volume| Path::new(volume) == path)
+        };
+        let own = profile.preset.read_only_tmpfs.iter().filter(|path| !taken(path));
+        all.extend(own.map(|path| Tmpfs::at(path.clone()).styled(style)));
+    }
+    all.extend(profile.tmpfs.iter().map(|tmpfs| tmpfs.clone().styled(style)));
+    all
+}
+
+/// Where the app's user is at home: the image's own entry, else as the engine has it.
+fn home(session: &Session, profile: &Profile) -> String {
+    if profile.preset.passwd_line && !session.knows_user() {
+        return match working_dir(&session.opened.image.config, profile) {
+            dir if dir.is_empty() => "/".to_owned(),
+            dir => dir,
+        };
+    }
+    session.account.home.clone()
+}
+
+/// The image's passwd with a line for the app's user, where the engine adds one.
+fn passwd(session: &Session, profile: &Profile, working_dir: &str) -> Vec<(String, String)> {
+    if !profile.preset.passwd_line || session.knows_user() {
+        return Vec::new();
+    }
+    let Account { uid, gid, .. } = session.account;
+    let mut text = String::from_utf8_lossy(session.passwd()).into_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let home = if working_dir.is_empty() { "/" } else { working_dir };
+    text.push_str(&format!("{uid}:*:{uid}:{gid}:container user:{home}:/bin/sh\n"));
+    vec![("/etc/passwd".to_owned(), text)]
 }
 
 /// Docker's rule: an entrypoint that is given takes the image's command away with the image's entrypoint.
@@ -146,12 +201,12 @@ fn files(profile: &Profile) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 /// The image's variables over the engine's, and the command line's over both; HOME as the engine finds it.
-fn environment(config: &image::Config, account: &Account, profile: &Profile) -> Vec<String> {
+fn environment(config: &image::Config, home: &str, profile: &Profile) -> Vec<String> {
     let mut env = vec![
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         format!("HOSTNAME={}", profile.hostname),
     ];
-    for pair in config.env.iter().chain(&profile.env) {
+    for pair in profile.preset.env.iter().chain(&config.env).chain(&profile.env) {
         let name = pair.split('=').next().unwrap_or(pair);
         let same = |known: &String| known.split('=').next() == Some(name);
         match env.iter_mut().find(|known| same(known)) {
@@ -162,7 +217,7 @@ fn environment(config: &image::Config, account: &Account, profile: &Profile) -> 
     // A name alone takes the variable away, as docker's -e NAME does where the caller has none.
     env.retain(|pair| pair.contains('='));
     if !env.iter().any(|pair| pair.starts_with("HOME=")) {
-        env.push(format!("HOME={}", account.home));
+        env.push(format!("HOME={home}"));
     }
     env
 }

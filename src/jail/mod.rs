@@ -33,6 +33,7 @@ use crate::caps;
 use crate::cgroup;
 use crate::ids;
 use crate::measure::Measure;
+use crate::netns;
 use crate::phases::{self, Phase};
 use crate::profile::settings::{Network, Sysctl, Ulimit};
 use crate::refusal::Refusal;
@@ -71,8 +72,10 @@ pub struct Spec {
     pub limits: cgroup::Limits,
     /// Whom the app can reach.
     pub network: Network,
-    /// `net.ipv4.ip_unprivileged_port_start` of a network of the app's own.
-    pub unprivileged_port_start: Option<u16>,
+    /// What is set in a network of the app's own.
+    pub room: netns::Settings,
+    /// Capabilities that the app's user holds although it is not root.
+    pub ambient: caps::Set,
     /// Kernel parameters of the app's own namespaces.
     pub sysctls: Vec<Sysctl>,
     /// Resource limits.

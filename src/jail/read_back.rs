@@ -49,7 +49,7 @@ impl Before {
             }
         };
         let mut measures = ids::read_back(&app, spec.ids, &spec.identity);
-        measures.push(caps::read_back(&app, spec.bounding, spec.permitted));
+        measures.push(caps::read_back(&app, spec.bounding, spec.permitted, spec.ambient));
         if spec.no_new_privs {
             measures.push(no_new_privs(&app));
         }
@@ -63,7 +63,7 @@ impl Before {
             }
             Confinement::Tree(why) => measures.extend(not_had(why)),
         }
-        measures.extend(spec.unprivileged_port_start.map(|port| low_ports(port, report)));
+        measures.extend(spec.room.port_start.map(|port| low_ports(port, report)));
         measures.extend(sysctls::read_back(&spec.sysctls, report.sysctls));
         if let Some((_, witness)) = &spec.seccomp {
             measures.push(seccomp(&app, witness.as_ref(), report, self.filters));

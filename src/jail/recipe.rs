@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl::set_no_new_privs;
+use nix::sys::prctl::{set_keepcaps, set_no_new_privs};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, chdir, faccessat, sethostname, setsid};
@@ -120,8 +120,8 @@ impl<'a> Recipe<'a> {
             sethostname(&spec.hostname).map_err(|errno| Refusal::host("sethostname", &spec.hostname, errno))?;
         }
         if spec.has_room() {
-            let port_start = spec.unprivileged_port_start.filter(|_| spec.applies("unprivileged-port-start"));
-            netns::apply(spec.ids, port_start)?;
+            let port_start = spec.room.port_start.filter(|_| spec.applies("unprivileged-port-start"));
+            netns::apply(spec.ids, &netns::Settings { port_start, ..spec.room })?;
         }
         if spec.applies("sysctls") {
             sysctls::apply(&spec.sysctls)?;
@@ -145,9 +145,13 @@ impl<'a> Recipe<'a> {
         if spec.applies("capabilities") {
             caps::limit(spec.bounding)?;
         }
+        if spec.ambient != caps::Set::EMPTY {
+            // Until the sets are made, a change of user must not empty them.
+            set_keepcaps(true).map_err(|errno| Refusal::host("prctl", "PR_SET_KEEPCAPS", errno))?;
+        }
         ids::apply(spec.ids, &spec.identity, applies)?;
         if spec.applies("capabilities") {
-            caps::apply(spec.permitted)?;
+            caps::apply(spec.permitted, spec.ambient)?;
         }
         // Changes of credentials clear the death signal.
         parent.bind()?;

@@ -170,6 +170,11 @@ pub(super) fn id(text: &str) -> Option<u32> {
     canonical.then(|| text.parse().ok()).flatten().filter(|id| *id <= LAST_ID)
 }
 
+/// Whether a passwd has an entry for the user.
+pub fn has_entry(passwd: &[u8], uid: u32) -> bool {
+    entries(passwd, 6).any(|fields| id(fields[2]) == Some(uid))
+}
+
 /// The lines of `bytes` that have at least `fields` fields.
 fn entries(bytes: &[u8], fields: usize) -> impl Iterator<Item = Vec<&str>> {
     bytes

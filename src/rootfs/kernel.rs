@@ -22,7 +22,7 @@ pub(super) fn mount_proc(root: BorrowedFd<'_>) -> Result<(), Refusal> {
 pub(super) fn mount_sys(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal> {
     let target = mount_point(root, "/sys")?;
     let read_only = if plan.applies("writable-mounts") { HELD | libc::MOUNT_ATTR_RDONLY } else { HELD };
-    match fsmount(c"sysfs", &[], read_only) {
+    match fsmount(c"sysfs", &[(c"ro", None)], read_only) {
         // The host's network is not ours, so neither is a sysfs: the host's own stands in.
         Err(refusal) if refusal.errno == Errno::EPERM && plan.host_network => {
             let host = open_path(Path::new("/sys"))?;

@@ -48,6 +48,10 @@ pub struct Plan {
     pub binds: Vec<Bind>,
     /// Where the app starts; made when the image lacks it.
     pub working_dir: String,
+    /// Whom a working directory that is made belongs to: user and group.
+    pub working_dir_owner: (u32, u32),
+    /// An empty file in /dev that everybody may write to.
+    pub termination_log: bool,
     /// Files that engines write: path and content.
     pub files: Vec<(String, String)>,
     /// Paths that are covered.
@@ -94,7 +98,8 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let root = root.as_fd();
     let mut writable = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
-    inside::make_dir(root, &plan.working_dir, inside::shown_mode(plan.ids))?;
+    inside::make_working_dir(plan, root)?;
+    inside::link_mounts(root)?;
     kernel::mount_proc(root)?;
     kernel::mount_sys(plan, root)?;
     devices::mount_dev(plan, root, &devices)?;
@@ -105,6 +110,9 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
         set_read_only(root)?;
     }
     pivot(root)?;
+    if !plan.read_only {
+        writable.push(open_path(Path::new("/"))?);
+    }
     for path in ["/proc", "/dev"] {
         writable.push(open_path(Path::new(path))?);
     }

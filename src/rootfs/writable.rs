@@ -25,9 +25,25 @@ pub(super) fn volumes(plan: &Plan, root: BorrowedFd<'_>) -> Result<Vec<OwnedFd>,
     plan.volumes.iter().map(attach_volume).collect()
 }
 
+/// A writable folder with what the image has there, as podman copies it up: a copy of the overlay's mount, whose upper layer lies in memory too.
+fn copied_up(tmpfs: &Tmpfs, plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Refusal> {
+    let path = tmpfs.path.to_string_lossy();
+    let refused = |call: &str, errno| Refusal::host(call, path.as_ref(), errno);
+    let target = inside::make_dir(root, &path, inside::shown_mode(plan.ids))?;
+    let (uid, gid) = (tmpfs.uid.unwrap_or(0), tmpfs.gid.unwrap_or(0));
+    inside::give(&target, tmpfs.mode.unwrap_or(0o1777), (uid, gid)).map_err(|errno| refused("chmod", errno))?;
+    let copy = sys::open_tree::clone_mount(target.as_fd(), c"", false).map_err(|errno| refused("open_tree", errno))?;
+    sys::mount_setattr::set(copy.as_fd(), attributes(tmpfs)).map_err(|errno| refused("mount_setattr", errno))?;
+    attach(&copy, target.as_fd(), &path)?;
+    Ok(copy)
+}
+
 /// Mounts each tmpfs.
 pub(super) fn tmpfs(plan: &Plan, root: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Refusal> {
     let mount = |tmpfs: &Tmpfs| {
+        if tmpfs.copy_up {
+            return copied_up(tmpfs, plan, root);
+        }
         let path = tmpfs.path.to_string_lossy();
         let refused = |errno| Refusal::host("fsmount", path.as_ref(), errno);
         let mode = match (tmpfs.mode, inside::open(root, &path, OFlag::O_PATH | OFlag::O_DIRECTORY)) {
@@ -58,7 +74,7 @@ fn attributes(tmpfs: &Tmpfs) -> u64 {
     let unless = |allowed: bool, flag: u64| if allowed { 0 } else { flag };
     let read_only = if tmpfs.read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
     read_only
-        | unless(tmpfs.exec, libc::MOUNT_ATTR_NOEXEC)
+        | unless(tmpfs.exec.unwrap_or(false), libc::MOUNT_ATTR_NOEXEC)
         | unless(tmpfs.suid, libc::MOUNT_ATTR_NOSUID)
         | unless(tmpfs.dev, libc::MOUNT_ATTR_NODEV)
 }
