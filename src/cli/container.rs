@@ -253,9 +253,10 @@ fn variables(text: &str) -> anyhow::Result<Vec<String>> {
             "line {}: `{line}` is not NAME=VALUE or NAME",
             number + 1
         );
-        match line.contains('=') {
-            true => pairs.push(line.to_owned()),
-            false => pairs.extend(std::env::var(name).ok().map(|value| format!("{name}={value}"))),
+        if line.contains('=') {
+            pairs.push(line.to_owned());
+        } else {
+            pairs.extend(std::env::var(name).ok().map(|value| format!("{name}={value}")));
         }
     }
     Ok(pairs)

@@ -1,6 +1,6 @@
-//! From an unpacked image and a preset to the jail's specification.
+//! From an unpacked image and a profile to the jail's specification.
 
-use std::path::Path;
+mod surroundings;
 
 use anyhow::Context;
 
@@ -12,11 +12,9 @@ use crate::image;
 use crate::jail::{Spec, Stdio};
 use crate::netns;
 use crate::platform::Platform;
-use crate::profile::account::Account;
 use crate::profile::mount::{Bind, INIT};
 use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
 use crate::profile::settings::Network;
-use crate::profile::tmpfs::Tmpfs;
 use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seccomp::{self, Filter, Witness};
@@ -48,7 +46,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         let source = std::env::current_exe().context("finding austere's own program for --init")?;
         binds.push(Bind { source, target: INIT.into(), read_only: true });
     }
-    let working_dir = working_dir(config, profile);
+    let working_dir = surroundings::working_dir(config, profile);
     let covered = |paths: &[String]| if profile.covers_system_paths { paths.to_vec() } else { Vec::new() };
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
@@ -59,11 +57,11 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             ids,
             read_only: profile.read_only,
             volumes: [&config.volumes[..], &profile.volumes[..]].concat(),
-            tmpfs: tmpfs(profile),
+            tmpfs: surroundings::tmpfs(profile),
             binds,
             working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
             termination_log: preset.termination_log,
-            files: [files(profile)?, passwd(session, profile, &working_dir)].concat(),
+            files: [surroundings::files(profile)?, surroundings::passwd(session, profile, &working_dir)].concat(),
             working_dir,
             masked_paths: covered(&preset.masked_paths),
             readonly_paths: covered(&preset.readonly_paths),
@@ -73,7 +71,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             without: wishes.without.clone(),
         },
         argv,
-        env: environment(config, &home(session, profile), profile),
+        env: surroundings::environment(config, &surroundings::home(session, profile), profile),
         hostname: profile.hostname.clone(),
         bounding,
         permitted,
@@ -94,53 +92,6 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         stdio,
         without: wishes.without.clone(),
     })
-}
-
-fn working_dir(config: &image::Config, profile: &Profile) -> String {
-    profile.working_dir.clone().unwrap_or_else(|| config.working_dir.clone())
-}
-
-/// Those that were asked for, as the engine mounts them, and those that it makes of itself where the root is read-only and nothing else is there.
-fn tmpfs(profile: &Profile) -> Vec<Tmpfs> {
-    let style = profile.preset.tmpfs;
-    let mut all: Vec<Tmpfs> = Vec::new();
-    if profile.read_only {
-        let taken = |path: &Path| {
-            profile.tmpfs.iter().any(|tmpfs| tmpfs.path == path)
-                || profile.binds.iter().any(|bind| bind.target == path)
-                || profile.volumes.iter().any(|volume| Path::new(volume) == path)
-        };
-        let own = profile.preset.read_only_tmpfs.iter().filter(|path| !taken(path));
-        all.extend(own.map(|path| Tmpfs::at(path.clone()).styled(style)));
-    }
-    all.extend(profile.tmpfs.iter().map(|tmpfs| tmpfs.clone().styled(style)));
-    all
-}
-
-/// Where the app's user is at home: the image's own entry, else as the engine has it.
-fn home(session: &Session, profile: &Profile) -> String {
-    if profile.preset.passwd_line && !session.knows_user() {
-        return match working_dir(&session.opened.image.config, profile) {
-            dir if dir.is_empty() => "/".to_owned(),
-            dir => dir,
-        };
-    }
-    session.account.home.clone()
-}
-
-/// The image's passwd with a line for the app's user, where the engine adds one.
-fn passwd(session: &Session, profile: &Profile, working_dir: &str) -> Vec<(String, String)> {
-    if !profile.preset.passwd_line || session.knows_user() {
-        return Vec::new();
-    }
-    let Account { uid, gid, .. } = session.account;
-    let mut text = String::from_utf8_lossy(session.passwd()).into_owned();
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    let home = if working_dir.is_empty() { "/" } else { working_dir };
-    text.push_str(&format!("{uid}:*:{uid}:{gid}:container user:{home}:/bin/sh\n"));
-    vec![("/etc/passwd".to_owned(), text)]
 }
 
 /// Docker's rule: an entrypoint that is given takes the image's command away with the image's entrypoint.
@@ -174,52 +125,6 @@ fn filter(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(Filt
     let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
     let witness = Witness::choose(&filter.program);
     Ok(Some((filter, witness)))
-}
-
-/// The files that engines put into every container. In a closed network there is no name server.
-fn files(profile: &Profile) -> anyhow::Result<Vec<(String, String)>> {
-    let hostname = &profile.hostname;
-    let host = |path: &str| std::fs::read_to_string(path).with_context(|| format!("reading {path} for --network host"));
-    let (mut hosts, resolv_conf) = match profile.network {
-        Network::None => {
-            let hosts = format!(
-                "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n\
-                 ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-            );
-            (hosts, String::new())
-        }
-        Network::Host => (host("/etc/hosts")?, host("/etc/resolv.conf")?),
-    };
-    for (name, address) in &profile.hosts {
-        hosts.push_str(&format!("{address}\t{name}\n"));
-    }
-    if profile.network == Network::None {
-        hosts.push_str(&format!("{}\t{hostname}\n", netns::ADDRESS));
-    }
-    let files = [("/etc/hosts", hosts), ("/etc/hostname", format!("{hostname}\n")), ("/etc/resolv.conf", resolv_conf)];
-    Ok(files.map(|(path, content)| (path.to_owned(), content)).to_vec())
-}
-
-/// The image's variables over the engine's, and the command line's over both; HOME as the engine finds it.
-fn environment(config: &image::Config, home: &str, profile: &Profile) -> Vec<String> {
-    let mut env = vec![
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        format!("HOSTNAME={}", profile.hostname),
-    ];
-    for pair in profile.preset.env.iter().chain(&config.env).chain(&profile.env) {
-        let name = pair.split('=').next().unwrap_or(pair);
-        let same = |known: &String| known.split('=').next() == Some(name);
-        match env.iter_mut().find(|known| same(known)) {
-            Some(known) => known.clone_from(pair),
-            None => env.push(pair.clone()),
-        }
-    }
-    // A name alone takes the variable away, as docker's -e NAME does where the caller has none.
-    env.retain(|pair| pair.contains('='));
-    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
-        env.push(format!("HOME={home}"));
-    }
-    env
 }
 
 /// `SIGQUIT`, `QUIT` or `3`; nothing means SIGTERM.

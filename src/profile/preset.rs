@@ -9,6 +9,7 @@ use serde::Deserialize;
 /// What an engine of one version gives a container that was asked for with no further flags.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Preset {
     /// The engine.
     pub name: String,

@@ -63,8 +63,8 @@ pub(super) fn make_working_dir(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), 
     let path = plan.working_dir.as_str();
     let is_there = open(root, path, OFlag::O_PATH).is_ok();
     let folder = make_dir(root, path, shown_mode(plan.ids))?;
-    if !is_there && plan.working_dir_owner != (0, 0) && plan.ids != ids::Mode::Single {
-        give(&folder, 0o755, plan.working_dir_owner).map_err(|errno| Refusal::image("chown", path, errno))?;
+    if !is_there && plan.working_dir_owner != (0, 0) {
+        give(&folder, plan.ids, 0o755, plan.working_dir_owner).map_err(|errno| Refusal::image("chown", path, errno))?;
     }
     Ok(())
 }
@@ -78,10 +78,12 @@ pub(super) fn link_mounts(root: BorrowedFd<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Gives an open folder an owner and permission bits; in this order, because a change of owner takes bits away.
-pub(super) fn give(folder: &OwnedFd, mode: u32, (uid, gid): (u32, u32)) -> Result<(), Errno> {
-    let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    fchownat(folder.as_fd(), "", owner.0, owner.1, AtFlags::AT_EMPTY_PATH)?;
+/// Gives an open folder an owner, where there are owners, and permission bits; in this order, because a change of owner takes bits away.
+pub(super) fn give(folder: &OwnedFd, ids: ids::Mode, mode: u32, (uid, gid): (u32, u32)) -> Result<(), Errno> {
+    if ids != ids::Mode::Single {
+        let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        fchownat(folder.as_fd(), "", owner.0, owner.1, AtFlags::AT_EMPTY_PATH)?;
+    }
     // The descriptor names a folder and no link, but fchmod(2) refuses one of O_PATH.
     let name = format!("/proc/self/fd/{}", folder.as_raw_fd());
     fchmodat(AT_FDCWD, name.as_str(), Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)

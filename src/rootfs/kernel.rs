@@ -28,7 +28,7 @@ pub(super) fn mount_sys(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal
             let host = open_path(Path::new("/sys"))?;
             let copy = sys::open_tree::clone_mount(host.as_fd(), c"", true)
                 .map_err(|errno| Refusal::host("open_tree", "/sys", errno))?;
-            sys::mount_setattr::set(copy.as_fd(), read_only)
+            sys::mount_setattr::set_all(copy.as_fd(), read_only)
                 .map_err(|errno| Refusal::host("mount_setattr", "/sys, rdonly", errno))?;
             return attach(&copy, target.as_fd(), "/sys");
         }

@@ -33,6 +33,7 @@ use crate::sys;
 
 /// Everything that the root is made of, decided and opened before the clone.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Plan {
     /// Layer folders by absolute path, base first. They are opened in the new mount namespace: an overlay takes no layer from another.
     pub layers: Vec<PathBuf>,

@@ -12,6 +12,7 @@ use nix::unistd::{chdir, chroot, fchdir, symlinkat};
 
 use super::devices::{DEVICES, LINKS};
 use super::{Assembled, Plan, inside, open_path};
+use crate::ids;
 use crate::refusal::Refusal;
 
 /// Makes the one folder of `plan.layers`, which is nobody else's, ready, and changes the root to it.
@@ -53,7 +54,7 @@ pub fn enter(plan: &Plan) -> Result<Assembled, Refusal> {
 /// A folder with this mode and owner.
 fn open_to(root: BorrowedFd<'_>, path: &str, mode: u32, (uid, gid): (u32, u32)) -> Result<OwnedFd, Refusal> {
     let folder = inside::make_dir(root, path, Mode::from_bits_truncate(0o755))?;
-    inside::give(&folder, mode, (uid, gid)).map_err(|errno| Refusal::host("chmod", path, errno))?;
+    inside::give(&folder, ids::Mode::Real, mode, (uid, gid)).map_err(|errno| Refusal::host("chmod", path, errno))?;
     Ok(folder)
 }
 

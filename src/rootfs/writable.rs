@@ -31,7 +31,8 @@ fn copied_up(tmpfs: &Tmpfs, plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd
     let refused = |call: &str, errno| Refusal::host(call, path.as_ref(), errno);
     let target = inside::make_dir(root, &path, inside::shown_mode(plan.ids))?;
     let (uid, gid) = (tmpfs.uid.unwrap_or(0), tmpfs.gid.unwrap_or(0));
-    inside::give(&target, tmpfs.mode.unwrap_or(0o1777), (uid, gid)).map_err(|errno| refused("chmod", errno))?;
+    inside::give(&target, plan.ids, tmpfs.mode.unwrap_or(0o1777), (uid, gid))
+        .map_err(|errno| refused("chmod", errno))?;
     let copy = sys::open_tree::clone_mount(target.as_fd(), c"", false).map_err(|errno| refused("open_tree", errno))?;
     sys::mount_setattr::set(copy.as_fd(), attributes(tmpfs)).map_err(|errno| refused("mount_setattr", errno))?;
     attach(&copy, target.as_fd(), &path)?;
