@@ -167,10 +167,8 @@ fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Re
         (Some(2), Some(witness), Some(seen)) => {
             witness.judge(seen).map(|()| "filter mode, and it answers as asked".to_owned())
         }
-        // Behind an engine's filter of the same kind every call that could be tried is refused already.
-        (Some(2), None, _)
-            if filters.zip(app.filters()).is_some_and(|(ours, theirs)| ours > 0 && theirs == ours + 1) =>
-        {
+        // Behind an engine's filter of the same kind every call that could be tried is refused already; a profile may refuse none of them.
+        (Some(2), None, _) if filters.zip(app.filters()).is_some_and(|(ours, theirs)| theirs == ours + 1) => {
             Ok("filter mode, with one filter more than austere is behind itself".to_owned())
         }
         (Some(2), None, _) => {

@@ -17,6 +17,7 @@ use super::life::Watch;
 use super::report::Reporter;
 use super::stdio::Streams;
 use crate::phases::{self, Phase};
+use crate::profile::settings::Sysctl;
 use crate::refusal::Refusal;
 use crate::seccomp::{Observation, Witness};
 use crate::sys::execve::{Vector, execve};
@@ -114,6 +115,7 @@ impl<'a> Recipe<'a> {
         }
         Self::forget_inheritance()?;
 
+        let own_ipc = self.has_mount_namespaces();
         let applies = |measure: &str| spec.applies(measure);
         ids::map(spec.ids, &spec.identity, applies)?;
         if spec.applies("namespaces") && !spec.is_tree() {
@@ -123,8 +125,10 @@ impl<'a> Recipe<'a> {
             let port_start = spec.room.port_start.filter(|_| spec.applies("unprivileged-port-start"));
             netns::apply(spec.ids, &netns::Settings { port_start, ..spec.room })?;
         }
+        // Only those of namespaces of our own: the others' are the host's.
+        let is_ours = |sysctl: &&Sysctl| if sysctl.name.starts_with("net.") { spec.has_room() } else { own_ipc };
         if spec.applies("sysctls") {
-            sysctls::apply(&spec.sysctls)?;
+            sysctls::apply(spec.sysctls.iter().filter(is_ours))?;
         }
         // A tree has no /proc to read it from, and the network is the one we are in.
         let outer_port_start = if spec.is_tree() { netns::port_start() } else { None };

@@ -21,8 +21,13 @@ pub(super) fn mount_proc(root: BorrowedFd<'_>) -> Result<(), Refusal> {
 /// Mounts /sys read-only, and in it the app's own part of the cgroup tree.
 pub(super) fn mount_sys(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal> {
     let target = mount_point(root, "/sys")?;
-    let read_only = if plan.applies("writable-mounts") { HELD | libc::MOUNT_ATTR_RDONLY } else { HELD };
-    match fsmount(c"sysfs", &[(c"ro", None)], read_only) {
+    // Both the mount and what is mounted, as runc has it: the kernel then answers EROFS before EACCES.
+    let (read_only, options) = if plan.applies("writable-mounts") {
+        (HELD | libc::MOUNT_ATTR_RDONLY, &[(c"ro", None)][..])
+    } else {
+        (HELD, &[][..])
+    };
+    match fsmount(c"sysfs", options, read_only) {
         // The host's network is not ours, so neither is a sysfs: the host's own stands in.
         Err(refusal) if refusal.errno == Errno::EPERM && plan.host_network => {
             let host = open_path(Path::new("/sys"))?;
