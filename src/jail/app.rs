@@ -238,7 +238,7 @@ impl Subject for App {
     }
 
     fn is_at_rest(&self) -> bool {
-        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_at_rest())
+        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_family_at_rest())
     }
 }
 
