@@ -86,6 +86,7 @@ pub(super) fn spec(
         permitted,
         no_new_privs: hardened,
         seccomp: Some(filter(preset, bounding)?),
+        observed: None,
         landlock: hardened,
         limits: wishes.limits,
         unprivileged_port_start: preset.unprivileged_port_start,
@@ -95,19 +96,29 @@ pub(super) fn spec(
     })
 }
 
+/// The same specification for a run that is watched.
+pub(super) fn observed(mut spec: Spec, preset: &Preset) -> anyhow::Result<Spec> {
+    let policy = seccomp::observe::observed(&policy(preset, spec.bounding)?);
+    spec.observed = Some(seccomp::compile(&policy)?);
+    Ok(spec)
+}
+
 fn filter(preset: &Preset, bounding: caps::Set) -> anyhow::Result<(Filter, Option<Witness>)> {
+    let filter = seccomp::compile(&policy(preset, bounding)?)?;
+    let witness = Witness::choose(&filter.program);
+    Ok((filter, witness))
+}
+
+fn policy(preset: &Preset, bounding: caps::Set) -> anyhow::Result<seccomp_profile::Policy> {
     let text = seccomp_profile::shipped(&preset.seccomp)
         .with_context(|| format!("no seccomp profile named {} is built in", preset.seccomp))?;
     let names = bounding.names();
     let caps: Vec<&str> = names.iter().map(String::as_str).collect();
     let kernel = seccomp::running_kernel().context("reading the kernel's version")?;
     let conditions = Conditions { caps: &caps, arch: Arch::NATIVE, kernel };
-    let policy = seccomp_profile::Profile::parse(text)?
+    seccomp_profile::Profile::parse(text)?
         .resolve(&conditions)
-        .with_context(|| format!("the seccomp profile {} is empty", preset.seccomp))?;
-    let filter = seccomp::compile(&policy)?;
-    let witness = Witness::choose(&filter.program);
-    Ok((filter, witness))
+        .with_context(|| format!("the seccomp profile {} is empty", preset.seccomp))
 }
 
 /// The files that engines put into every container. The network is a closed room: there is no name server.

@@ -3,6 +3,7 @@
 mod attempt;
 mod plan;
 mod trials;
+mod watched;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -63,6 +64,9 @@ pub(super) struct Args {
     /// A writable directory in memory, as `docker --tmpfs` [repeatable]
     #[arg(long, value_name = "PATH[:OPTIONS]", help_heading = "Jail")]
     pub tmpfs: Vec<Tmpfs>,
+    /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
+    pub trace: Option<Option<PathBuf>>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -139,6 +143,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Answer::Fails if session.barred.is_none() => baseline(&session, preset, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
+    let watched = if session.barred.is_none() && (outcome.answer == Answer::Fails || args.trace.is_some()) {
+        watched::run(&session, preset, &wishes, &plan, &outcome)?
+    } else {
+        None
+    };
+    if let (Some(to), Some(run)) = (&args.trace, &watched) {
+        watched::write(&run.timeline, to.as_ref())?;
+    }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
     if session.cannot_run().is_none() {
