@@ -138,7 +138,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let (Trial { outcome, measures, jail_took }, runs) = trials::decisive(trials);
+    let (Trial { mut outcome, measures, jail_took }, runs) = trials::decisive(trials);
     let (baseline, unhardened_took) = match outcome.answer {
         Answer::Fails if session.barred.is_none() => baseline(&session, preset, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
@@ -150,6 +150,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     if let (Some(to), Some(run)) = (&args.trace, &watched) {
         watched::write(&run.timeline, to.as_ref())?;
+    }
+    if let Some(run) = &watched {
+        watched::explain(&session, run, baseline, &mut outcome)?;
     }
     phases::begin(Phase::Done);
     let mut findings = session.findings();

@@ -91,6 +91,9 @@ impl Recorder {
         {
             let text = Some(end.to_string());
             self.add(tid, index, Kind::Ended, Seen { text, ..Seen::default() });
+            let parent = self.timeline.processes[index].parent;
+            let parent_progress = parent.map_or(0.0, |parent| self.timeline.processes[parent].progress);
+            self.timeline.processes[index].parent_progress = parent_progress;
             self.timeline.processes[index].end = Some(end);
             self.timeline.processes[index].ended_seq = self.seq;
             self.processes.remove(&tgid);
@@ -170,6 +173,7 @@ impl Recorder {
             times: 1,
             process: index,
             seq,
+            first_seq: seq,
             progress,
             writes: seen.writes,
         });

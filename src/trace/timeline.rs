@@ -36,6 +36,8 @@ pub struct Process {
     pub end: Option<End>,
     /// How far the order of events had come when it ended.
     pub ended_seq: u64,
+    /// What its parent had done by then, in the same measure.
+    pub parent_progress: f32,
     /// What it had done by its end, in the measure of [`Event::progress`].
     pub progress: f32,
     /// The calls that it made with success: how often, and the progress at the last one.
@@ -102,6 +104,9 @@ pub struct Event {
     /// Its place in the order of all that was seen.
     #[serde(skip)]
     pub seq: u64,
+    /// The same, of the first time.
+    #[serde(skip)]
+    pub first_seq: u64,
     /// How much the process had got done: files made and opened, programs and threads started, addresses taken.
     #[serde(skip)]
     pub progress: f32,

@@ -12,9 +12,11 @@ use crate::cli::session::Session;
 use crate::jail::{StartError, Stdio};
 use crate::profile::preset::Preset;
 use crate::refusal::Side;
-use crate::smoke::Outcome;
 use crate::smoke::plan::Plan;
+use crate::smoke::{Answer, Outcome};
 use crate::trace::{self, Run, Timeline};
+use crate::unpack::{Special, SpecialKind};
+use crate::verdict::{Baseline, diagnose};
 
 /// An app that is not ready by then is not waited for in a run that only explains.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -41,6 +43,35 @@ pub(super) fn run(
         // Where nobody may be traced there is a verdict all the same.
         Err(_) => Ok(None),
     }
+}
+
+/// Says why: what was seen in the watched run becomes the outcome's findings.
+pub(super) fn explain(
+    session: &Session,
+    run: &Run,
+    baseline: Baseline,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let view = session.view()?;
+    let set_id = |special: &&Special| matches!(special.kind, SpecialKind::SetId { .. });
+    let specials = session.facts().into_iter().flat_map(|facts| &facts.specials);
+    let absolute = |special: &Special| format!("/{}", special.path.trim_start_matches('/'));
+    let set_ids: Vec<String> = specials.filter(set_id).map(absolute).collect();
+    let facts = diagnose::Facts {
+        view: &view,
+        uid: session.account.uid,
+        gid: session.account.gid,
+        volumes: &session.opened.image.config.volumes,
+        set_ids: &set_ids,
+        baseline,
+    };
+    match outcome.answer {
+        Answer::Works => outcome.findings.extend(diagnose::degraded(&run.timeline, &facts)),
+        // A run that worked this time shows nothing of why the other did not.
+        _ if run.outcome.answer == Answer::Works => {}
+        _ => diagnose::explain(outcome, diagnose::diagnose(&run.timeline, &facts)),
+    }
+    Ok(())
 }
 
 /// Writes the timeline: to standard error, or to a file; as JSON lines where its name says so.
