@@ -11,28 +11,141 @@ pub const SEEN: u16 = 0x8000;
 /// Calls that name a path, an address, an id or a limit, or that start something.
 const WATCHED: &[&str] = &[
     // Files by name.
-    "open", "openat", "openat2", "creat", "mkdir", "mkdirat", "mknod", "mknodat", "unlink", "unlinkat", "rmdir", "rename",
-    "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "truncate", "access", "faccessat", "faccessat2", "stat",
-    "lstat", "newfstatat", "statx", "chdir", "fchdir", "chroot", "inotify_add_watch",
+    "open",
+    "openat",
+    "openat2",
+    "creat",
+    "mkdir",
+    "mkdirat",
+    "mknod",
+    "mknodat",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "truncate",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "stat",
+    "lstat",
+    "newfstatat",
+    "statx",
+    "chdir",
+    "fchdir",
+    "chroot",
+    "inotify_add_watch",
     // Their owners, modes and times.
-    "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes", "futimesat",
-    "utimensat", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "ftruncate", "fallocate",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "chown",
+    "fchown",
+    "lchown",
+    "fchownat",
+    "utime",
+    "utimes",
+    "futimesat",
+    "utimensat",
+    "setxattr",
+    "lsetxattr",
+    "fsetxattr",
+    "removexattr",
+    "lremovexattr",
+    "fremovexattr",
+    "ftruncate",
+    "fallocate",
     // Programs, processes, memory.
-    "execve", "execveat", "clone", "clone3", "fork", "vfork", "mlock", "mlock2", "mlockall", "memfd_create", "kill", "tgkill",
+    "execve",
+    "execveat",
+    "clone",
+    "clone3",
+    "fork",
+    "vfork",
+    "mlock",
+    "mlock2",
+    "mlockall",
+    "memfd_create",
+    "kill",
+    "tgkill",
     // Who it is.
-    "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "setuid", "setgid", "setreuid", "setregid", "setresuid",
-    "setresgid", "setgroups", "setfsuid", "setfsgid", "capset",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "getresuid",
+    "getresgid",
+    "setuid",
+    "setgid",
+    "setreuid",
+    "setregid",
+    "setresuid",
+    "setresgid",
+    "setgroups",
+    "setfsuid",
+    "setfsgid",
+    "capset",
     // The network.
-    "socket", "bind", "connect", "listen", "sendmmsg",
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "sendmmsg",
     // Limits and priorities.
-    "setrlimit", "prlimit64", "setpriority", "sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity",
+    "setrlimit",
+    "prlimit64",
+    "setpriority",
+    "sched_setscheduler",
+    "sched_setparam",
+    "sched_setattr",
+    "sched_setaffinity",
     "ioprio_set",
     // The machine.
-    "mount", "umount2", "pivot_root", "unshare", "setns", "sethostname", "setdomainname", "ptrace", "bpf", "perf_event_open",
-    "keyctl", "add_key", "request_key", "io_uring_setup", "mbind", "set_mempolicy", "get_mempolicy", "iopl", "ioperm",
-    "settimeofday", "clock_settime", "clock_adjtime", "syslog", "fanotify_init", "inotify_init1", "userfaultfd", "quotactl",
-    "reboot", "swapon", "shmget", "mq_open", "name_to_handle_at", "open_by_handle_at", "init_module", "finit_module",
-    "pidfd_open", "pidfd_getfd", "personality",
+    "mount",
+    "umount2",
+    "pivot_root",
+    "unshare",
+    "setns",
+    "sethostname",
+    "setdomainname",
+    "ptrace",
+    "bpf",
+    "perf_event_open",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "io_uring_setup",
+    "mbind",
+    "set_mempolicy",
+    "get_mempolicy",
+    "iopl",
+    "ioperm",
+    "settimeofday",
+    "clock_settime",
+    "clock_adjtime",
+    "syslog",
+    "fanotify_init",
+    "inotify_init1",
+    "userfaultfd",
+    "quotactl",
+    "reboot",
+    "swapon",
+    "shmget",
+    "mq_open",
+    "name_to_handle_at",
+    "open_by_handle_at",
+    "init_module",
+    "finit_module",
+    "pidfd_open",
+    "pidfd_getfd",
+    "personality",
 ];
 
 /// Calls that are often made and matter with some arguments only: the conditions for those, and for the others. Together they cover every
@@ -50,10 +163,9 @@ fn partly(name: &str) -> Option<(Vec<Vec<Condition>>, Vec<Vec<Condition>>)> {
     let options = [8, 24, 39, 47];
     Some(match name {
         "write" | "writev" => (is(0, &streams), is_none_of(0, &streams)),
-        "mmap" | "mprotect" => (
-            vec![vec![one(2, Op::MaskedEq(executable), executable)]],
-            vec![vec![one(2, Op::MaskedEq(executable), 0)]],
-        ),
+        "mmap" | "mprotect" => {
+            (vec![vec![one(2, Op::MaskedEq(executable), executable)]], vec![vec![one(2, Op::MaskedEq(executable), 0)]])
+        }
         "prctl" => (is(0, &options), is_none_of(0, &options)),
         // With an address.
         "sendto" => (is_none_of(4, &[0]), is(4, &[0])),
@@ -140,10 +252,13 @@ mod tests {
             evaluate(&traced.program, &data) & libc::SECCOMP_RET_ACTION_FULL == libc::SECCOMP_RET_TRACE
         };
         let first = |value| [value, 0, 0, 0, 0, 0];
-        for (name, args) in [("read", first(0)), ("write", first(3)), ("write", first(0)), ("mmap", [0, 0, 3, 0, 0, 0])] {
+        for (name, args) in [("read", first(0)), ("write", first(3)), ("write", first(0)), ("mmap", [0, 0, 3, 0, 0, 0])]
+        {
             assert!(!stops(name, args), "{name}");
         }
-        for (name, args) in [("write", first(2)), ("mmap", [0, 0, 5, 0, 0, 0]), ("openat", first(0)), ("prctl", first(39))] {
+        for (name, args) in
+            [("write", first(2)), ("mmap", [0, 0, 5, 0, 0, 0]), ("openat", first(0)), ("prctl", first(39))]
+        {
             assert!(stops(name, args), "{name}");
         }
         assert!(!stops("prctl", first(15)) && !stops("sendto", first(1)) && stops("sendto", [1; 6]));

@@ -102,12 +102,8 @@ impl Address {
         let family = u16::from_ne_bytes(*raw.first_chunk::<2>()?);
         let port = || Some(u16::from_be_bytes(*raw.get(2..)?.first_chunk::<2>()?));
         Some(match i32::from(family) {
-            libc::AF_INET => {
-                Address::Ip(Ipv4Addr::from(*raw.get(4..)?.first_chunk::<4>()?).into(), port()?)
-            }
-            libc::AF_INET6 => {
-                Address::Ip(Ipv6Addr::from(*raw.get(8..)?.first_chunk::<16>()?).into(), port()?)
-            }
+            libc::AF_INET => Address::Ip(Ipv4Addr::from(*raw.get(4..)?.first_chunk::<4>()?).into(), port()?),
+            libc::AF_INET6 => Address::Ip(Ipv6Addr::from(*raw.get(8..)?.first_chunk::<16>()?).into(), port()?),
             libc::AF_UNIX => match raw.get(2..)? {
                 [] => Address::Unix("@".to_owned()),
                 [0, name @ ..] => {

@@ -73,10 +73,9 @@ impl Recorder {
             return Some(*index);
         }
         let parent = self.processes.get(&parent).copied();
-        let (program, argv) =
-            parent.and_then(|parent| self.timeline.processes.get(parent)).map_or_else(Default::default, |parent| {
-                (parent.program.clone(), parent.argv.clone())
-            });
+        let (program, argv) = parent
+            .and_then(|parent| self.timeline.processes.get(parent))
+            .map_or_else(Default::default, |parent| (parent.program.clone(), parent.argv.clone()));
         let index = self.timeline.processes.len();
         self.timeline.processes.push(Process { pid: tgid_inside, parent, program, argv, ..Process::default() });
         self.processes.insert(tgid, index);

@@ -44,7 +44,8 @@ pub(super) fn follow(gate: &Gate) -> Timeline {
     if seized.is_err() {
         return Timeline::default();
     }
-    let mut tracer = Tracer { gate, recorder: Recorder::new(), calls: HashMap::new(), names: HashMap::new(), live: false };
+    let mut tracer =
+        Tracer { gate, recorder: Recorder::new(), calls: HashMap::new(), names: HashMap::new(), live: false };
     loop {
         match wait() {
             Ok((tid, Report::Stopped(status))) => {
@@ -107,8 +108,7 @@ impl Tracer<'_> {
                 if self.live {
                     let _ = self.recorder.process(tid);
                 }
-                let is_group_stop =
-                    [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
+                let is_group_stop = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
                 return resume(tid, if is_group_stop { Resume::Listen } else { self.onward(tid) }, 0);
             }
             _ => {}
@@ -225,7 +225,12 @@ impl Tracer<'_> {
             wants: wants(call, flags),
         };
         let (wall, why) = wall::judge(&refused);
-        self.recorder.add(tid, index, Kind::Failed, Seen { call: call.name, path, errno, wall, why, writes, text: None });
+        self.recorder.add(
+            tid,
+            index,
+            Kind::Failed,
+            Seen { call: call.name, path, errno, wall, why, writes, text: None },
+        );
     }
 
     fn succeeded(&mut self, tid: Pid, index: usize, call: &Call, value: i64) {
@@ -341,7 +346,10 @@ fn set_id_ignored(tid: Pid) -> Option<Seen> {
         call: "execve",
         path: Some(program),
         wall: Some(Wall::NoNewPrivs),
-        why: Some(format!("its mode {:04o} asks for another user, which no_new_privs does not give", file.mode() & 0o7777)),
+        why: Some(format!(
+            "its mode {:04o} asks for another user, which no_new_privs does not give",
+            file.mode() & 0o7777
+        )),
         ..Seen::default()
     })
 }

@@ -119,7 +119,10 @@ fn by_mode(refused: &Refused<'_>) -> Found {
     if let Does::Bind = refused.does
         && refused.path.is_none_or(|path| !path.starts_with('/'))
     {
-        return Some((Wall::Capability, "a port below ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE".to_owned()));
+        return Some((
+            Wall::Capability,
+            "a port below ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE".to_owned(),
+        ));
     }
     if let Does::Limit = refused.does {
         return Some((Wall::Capability, "it needs CAP_SYS_NICE".to_owned()));
@@ -229,7 +232,12 @@ fn not_permitted(refused: &Refused<'_>) -> Found {
         _ => None,
     };
     let mut why = match owner {
-        Some(thing) => format!("`{}` belongs to user {}, not to {}, and ", refused.path.unwrap_or_default(), thing.stat.st_uid, who.uid),
+        Some(thing) => format!(
+            "`{}` belongs to user {}, not to {}, and ",
+            refused.path.unwrap_or_default(),
+            thing.stat.st_uid,
+            who.uid
+        ),
         None => String::new(),
     };
     why.push_str(&format!("the app, user {}, has no {lacks}", who.uid));

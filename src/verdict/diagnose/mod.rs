@@ -51,7 +51,9 @@ pub fn diagnose(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
     for (place, candidate) in candidates.iter().enumerate() {
         let (is_sure, is_noise) = (candidate.score >= SURE, candidate.rule.rule.noise && candidate.score < 0.0);
         let key = (candidate.event.call, &candidate.event.path, &candidate.event.errno);
-        let counts = candidate.event.wall.is_some() || is_sure;
+        // Beside the cause only what a wall of the jail refused is of interest.
+        let is_refusal = matches!(candidate.event.kind, Kind::Failed | Kind::Ignored) && candidate.event.wall.is_some();
+        let counts = is_refusal || (place == 0 && is_sure);
         if told.contains(&key) || !counts {
             continue;
         }
@@ -72,11 +74,12 @@ pub fn diagnose(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
 
 /// What was refused to an app that works all the same, as notices.
 pub fn degraded(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
-    let context =
-        Context { timeline, volumes: facts.volumes, set_ids: facts.set_ids, works_unhardened: true };
+    let context = Context { timeline, volumes: facts.volumes, set_ids: facts.set_ids, works_unhardened: true };
     let mut candidates = context.candidates();
     candidates.retain(|candidate| {
-        candidate.event.kind == Kind::Failed && candidate.event.wall.is_some() && candidate.event.writes
+        candidate.event.kind == Kind::Failed
+            && candidate.event.wall.is_some()
+            && candidate.event.writes
             && !candidate.rule.rule.noise
     });
     candidates.sort_by_key(|candidate| candidate.event.first_seq);
@@ -102,9 +105,10 @@ pub fn explain(outcome: &mut Outcome, diagnosed: Vec<Finding>) {
         "not-tested",
         "start-refused",
     ];
-    let is_clear = outcome.findings.iter().any(|finding| {
-        is_cause(finding) && (CLEAR.contains(&finding.code.as_str()) || finding.call.is_some())
-    });
+    let is_clear = outcome
+        .findings
+        .iter()
+        .any(|finding| is_cause(finding) && (CLEAR.contains(&finding.code.as_str()) || finding.call.is_some()));
     let mut diagnosed = diagnosed;
     if is_clear {
         for finding in diagnosed.iter_mut().filter(|finding| is_cause(finding)) {
@@ -168,7 +172,9 @@ fn evidence(event: &Event) -> String {
             format!("`{program}` calls {}{on} and gets {errno}{times}{why}", event.call)
         }
         (Kind::Asked, _) => format!("`{program}` calls {}{on}, and nothing more comes of it", event.call),
-        (Kind::Started | Kind::Ignored, _) => format!("`{program}` is started without the rights that its file asks for{why}"),
+        (Kind::Started | Kind::Ignored, _) => {
+            format!("`{program}` is started without the rights that its file asks for{why}")
+        }
         _ => format!("`{program}` ends"),
     }
 }

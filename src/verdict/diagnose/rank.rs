@@ -125,9 +125,8 @@ impl Context<'_> {
         // What no wall refused fails without hardening as well, and there the app works.
         let anyway = if self.works_unhardened && event.wall.is_none() { -8.0 } else { 0.0 };
         let last = if mention.as_ref().is_some_and(|mention| mention.lines_after < 3) { 5.0 } else { 0.0 };
-        let score =
-            wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + looks + anyway
-                - if harmless { 200.0 } else { 0.0 };
+        let score = wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + looks + anyway
+            - if harmless { 200.0 } else { 0.0 };
         Some(Candidate { event, rule, score, mention })
     }
 
@@ -149,11 +148,20 @@ impl Context<'_> {
     fn ignored<'a>(&'a self, event: &'a Event) -> Option<Candidate<'a>> {
         let rule = rules().iter().find(|rule| rule.rule.when.kind == Seen::Ignored)?;
         let (text, _) = words::after(self.timeline, event.first_seq);
-        const SAYS: [&str; 8] =
-            ["no new privileges", "no_new_privs", "effective uid", "setuid", "must be root", "not permitted", "setgid", "suid"];
+        const SAYS: [&str; 8] = [
+            "no new privileges",
+            "no_new_privs",
+            "effective uid",
+            "setuid",
+            "must be root",
+            "not permitted",
+            "setgid",
+            "suid",
+        ];
         let said = text.lines().find(|line| SAYS.iter().any(|words| line.to_lowercase().contains(words)));
+        // More than for the question whether new privileges can be had, which such a program asks: this is why.
         let mention =
-            said.map(|line| Mention { line: line.chars().take(400).collect(), strength: 45.0, lines_after: 0 });
+            said.map(|line| Mention { line: line.chars().take(400).collect(), strength: 62.0, lines_after: 0 });
         let strength = mention.as_ref().map_or(0.0, |mention| mention.strength);
         let score = 14.0 + strength + self.nearness(event) + self.fate(event);
         Some(Candidate { event, rule, score, mention })
@@ -167,8 +175,9 @@ impl Context<'_> {
         });
         // A name server is the only thing that is asked through a socket.
         if let Some((rule, line)) = heard {
-            let mention = Some(Mention { line: line.chars().take(400).collect(), strength: 50.0, lines_after: 0 });
-            let score = 6.0 + 50.0 + self.nearness(event) + self.fate(event);
+            let strength = if words::is_mild(line) { 26.0 } else { 50.0 };
+            let mention = Some(Mention { line: line.chars().take(400).collect(), strength, lines_after: 0 });
+            let score = 6.0 + strength + self.nearness(event) + self.fate(event);
             return Some(Candidate { event, rule, score, mention });
         }
         let rule = rules().iter().find(|rule| rule.asks(event.call, Seen::Silent))?;
@@ -187,13 +196,15 @@ impl Context<'_> {
     /// What the app said that names its cause, whatever it had been refused.
     fn said(&self) -> Option<Candidate<'_>> {
         let (text, _) = words::after(self.timeline, 0);
-        let (rule, line) = rules().iter().filter(|rule| rule.rule.when.kind == Seen::Output).find_map(|rule| {
-            Some((rule, text.lines().find(|line| rule.hears(line))?))
-        })?;
+        let (rule, line) = rules()
+            .iter()
+            .filter(|rule| rule.rule.when.kind == Seen::Output)
+            .find_map(|rule| Some((rule, text.lines().find(|line| rule.hears(line))?)))?;
         let mention = Some(Mention { line: line.chars().take(400).collect(), strength: 50.0, lines_after: 0 });
         // The call behind it: the last refusal or question before the line.
         let wrote = self.timeline.events.iter().filter(|event| event.kind == Kind::Wrote);
-        let at = wrote.filter(|event| event.text.as_deref().is_some_and(|text| rule.hears(text) || line.contains(text.trim())));
+        let at = wrote
+            .filter(|event| event.text.as_deref().is_some_and(|text| rule.hears(text) || line.contains(text.trim())));
         let at = at.map(|event| event.seq).next().unwrap_or(u64::MAX);
         let is_user = matches!(rule.rule.code.as_str(), "D12" | "D13" | "D14" | "D15");
         let fits = |event: &&Event| {
@@ -255,5 +266,8 @@ fn stem(path: &str) -> Option<&str> {
 }
 
 fn is_look(call: &str) -> bool {
-    matches!(call, "stat" | "lstat" | "newfstatat" | "statx" | "access" | "faccessat" | "faccessat2" | "inotify_add_watch")
+    matches!(
+        call,
+        "stat" | "lstat" | "newfstatat" | "statx" | "access" | "faccessat" | "faccessat2" | "inotify_add_watch"
+    )
 }

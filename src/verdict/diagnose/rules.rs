@@ -179,11 +179,17 @@ mod tests {
             count += rules.len();
             for rule in rules {
                 let (code, calls) = (rule.code.clone(), rule.when.calls.clone());
-                let unknown: Vec<_> =
-                    calls.iter().filter(|call| crate::seccomp::number(crate::profile::seccomp::Arch::X86_64, call).is_none()).collect();
+                let unknown: Vec<_> = calls
+                    .iter()
+                    .filter(|call| crate::seccomp::number(crate::profile::seccomp::Arch::X86_64, call).is_none())
+                    .collect();
                 assert!(unknown.is_empty(), "{name}, {code}: {unknown:?} are no system calls");
                 assert!(rule.source.starts_with("https://"), "{name}, {code}: no source");
-                assert!(rule.when.errno.iter().all(|errno| errno.parse::<Name>().is_ok()), "{name}, {code}: {:?}", rule.when.errno);
+                assert!(
+                    rule.when.errno.iter().all(|errno| errno.parse::<Name>().is_ok()),
+                    "{name}, {code}: {:?}",
+                    rule.when.errno
+                );
                 assert!(Ready::new(rule).is_some(), "{name}, {code}: a regular expression is none");
             }
         }

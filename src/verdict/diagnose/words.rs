@@ -73,13 +73,33 @@ fn strength(event: &Event, line: &str) -> f32 {
         (false, false, false) => return 0.0,
     };
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let mild = has(&["warn", "ignor", "notice", "[info]", " info ", "continu", "skipp", "fall back", "fallback", "falling back", "debug"]);
-    let grave = has(&["fatal", "emerg", "panic", "critical", "abort", "exiting", "giving up", "traceback", "cannot start"]);
+    let mild = is_mild(line);
+    let grave =
+        has(&["fatal", "emerg", "panic", "critical", "abort", "exiting", "giving up", "traceback", "cannot start"]);
     match (mild, grave) {
         (true, false) => sure - 14.0,
         (_, true) => sure + 5.0,
         _ => sure,
     }
+}
+
+/// Whether a line says of itself that it is no reason to stop.
+pub(super) fn is_mild(line: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "warn",
+        "ignor",
+        "notice",
+        "[info]",
+        " info ",
+        "continu",
+        "skipp",
+        "fall back",
+        "fallback",
+        "falling back",
+        "debug",
+    ];
+    let lower = line.to_lowercase();
+    WORDS.iter().any(|word| lower.contains(word))
 }
 
 /// The error by its text, its name or its number, as programs write them.
@@ -197,11 +217,21 @@ mod tests {
     #[test]
     fn lines_of_real_programs_are_understood() {
         for (call, path, errno, line) in [
-            ("mkdir", "/var/lib/nginx/body", "EROFS", "[emerg] 1#1: mkdir() \"/var/lib/nginx/body\" failed (30: Read-only file system)"),
+            (
+                "mkdir",
+                "/var/lib/nginx/body",
+                "EROFS",
+                "[emerg] 1#1: mkdir() \"/var/lib/nginx/body\" failed (30: Read-only file system)",
+            ),
             ("mkdirat", "/tmp/etcd", "EROFS", "cannot access data directory: mkdir /tmp/etcd: read-only file system"),
             ("mkdir", "/run/app", "EROFS", "mkdir: cannot create directory '/var/run/app': Read-only file system"),
             ("openat", "/data/x", "EACCES", "PermissionError: [Errno 13] Permission denied: '/data/x'"),
-            ("openat", "/run/stubborn.pid", "EROFS", "cannot write /run/stubborn.pid: Read-only file system (os error 30)"),
+            (
+                "openat",
+                "/run/stubborn.pid",
+                "EROFS",
+                "cannot write /run/stubborn.pid: Read-only file system (os error 30)",
+            ),
             ("setgroups", "", "EPERM", "error: failed switching to \"redis\": operation not permitted"),
             ("bind", "0.0.0.0:80", "EACCES", "listen tcp :80: bind: permission denied"),
         ] {
@@ -224,7 +254,8 @@ mod tests {
 
     #[test]
     fn the_same_message_has_the_same_template() {
-        let [one, two] = ["a", "b"].map(|name| template(&format!("mkdir: cannot create directory '/{name}': Read-only")));
+        let [one, two] =
+            ["a", "b"].map(|name| template(&format!("mkdir: cannot create directory '/{name}': Read-only")));
         assert_eq!(one, two);
         assert_ne!(one, template("mkdir: cannot do it: Read-only"));
     }
