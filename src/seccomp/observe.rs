@@ -167,6 +167,11 @@ fn partly(name: &str) -> Option<(Vec<Vec<Condition>>, Vec<Vec<Condition>>)> {
             (vec![vec![one(2, Op::MaskedEq(executable), executable)]], vec![vec![one(2, Op::MaskedEq(executable), 0)]])
         }
         "prctl" => (is(0, &options), is_none_of(0, &options)),
+        // SOL_SOCKET and SO_ERROR: how a connection that was not waited for ended.
+        "getsockopt" => (
+            vec![vec![one(1, Op::Eq, 1), one(2, Op::Eq, 4)]],
+            vec![vec![one(1, Op::Ne, 1)], vec![one(1, Op::Eq, 1), one(2, Op::Ne, 4)]],
+        ),
         // With an address.
         "sendto" => (is_none_of(4, &[0]), is(4, &[0])),
         _ => return None,

@@ -35,6 +35,8 @@ pub(super) enum Does {
     Bind,
     /// Speaks to an address, which is in this argument.
     Connect(usize),
+    /// Asks how a connection ended.
+    Outcome,
     /// Makes a socket.
     Socket,
     /// Changes its ids.
@@ -115,6 +117,7 @@ pub(super) fn shape(name: &str) -> Shape {
         "bind" => (Does::Bind, At::None),
         "connect" => (Does::Connect(1), At::None),
         "sendto" => (Does::Connect(4), At::None),
+        "getsockopt" => (Does::Outcome, At::None),
         "socket" => (Does::Socket, At::None),
         "setuid" | "setgid" | "setreuid" | "setregid" | "setresuid" | "setresgid" | "setgroups" | "setfsuid"
         | "setfsgid" | "capset" => (Does::Become, At::None),
@@ -137,7 +140,7 @@ impl Shape {
                 let flags = i32::try_from(open_flags & 0xffff_ffff).unwrap_or(0);
                 flags & libc::O_ACCMODE != libc::O_RDONLY || flags & (libc::O_CREAT | libc::O_TRUNC) != 0
             }
-            Does::Make | Does::Remove | Does::Change | Does::Own | Does::Mode => true,
+            Does::Make | Does::Remove | Does::Change => true,
             _ => false,
         }
     }

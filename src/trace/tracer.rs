@@ -44,8 +44,14 @@ pub(super) fn follow(gate: &Gate) -> Timeline {
     if seized.is_err() {
         return Timeline::default();
     }
-    let mut tracer =
-        Tracer { gate, recorder: Recorder::new(), calls: HashMap::new(), names: HashMap::new(), live: false };
+    let mut tracer = Tracer {
+        gate,
+        recorder: Recorder::new(),
+        calls: HashMap::new(),
+        connecting: HashMap::new(),
+        names: HashMap::new(),
+        live: false,
+    };
     loop {
         match wait() {
             Ok((tid, Report::Stopped(status))) => {
@@ -75,6 +81,8 @@ struct Tracer<'a> {
     recorder: Recorder,
     /// What each thread is in.
     calls: HashMap<i32, Call>,
+    /// Where sockets are being connected to, by process and descriptor.
+    connecting: HashMap<(usize, u64), String>,
     /// Names of calls, by architecture and number.
     names: HashMap<(u32, u64), &'static str>,
     /// The app's own program has been started.
@@ -208,6 +216,13 @@ impl Tracer<'_> {
     fn failed(&mut self, tid: Pid, index: usize, call: &Call, errno: i32) {
         // Restarted calls (512 and up), and what says only that something takes time or is there already.
         let is_news = errno < 512 && ![libc::EINTR, libc::EAGAIN, libc::EINPROGRESS, libc::EALREADY].contains(&errno);
+        if errno == libc::EINPROGRESS
+            && let (Does::Connect(_), Some(path)) = (call.shape.does, self.path(tid, call))
+        {
+            self.looked_up(tid, index, call);
+            self.connecting.insert((index, call.args[0]), path);
+            return;
+        }
         let means_limit = errno == libc::EAGAIN && matches!(call.shape.does, Does::Fork | Does::Lock);
         if !(is_news || means_limit) {
             return;
@@ -246,6 +261,25 @@ impl Tracer<'_> {
                 let text = Some(String::from_utf8_lossy(&bytes).into_owned());
                 let seen = Seen { call: call.name, text, ..Seen::default() };
                 return self.recorder.add(tid, index, Kind::Wrote, seen);
+            }
+            Does::Outcome => {
+                let path = self.connecting.remove(&(index, call.args[0]));
+                let error =
+                    memory::bytes(tid, call.args[3], 4).first_chunk::<4>().map_or(0, |e| i32::from_ne_bytes(*e));
+                if path.is_some() && error > 0 {
+                    let refused = Refused {
+                        pid: tid,
+                        call: "connect",
+                        does: Does::Connect(1),
+                        path: path.as_deref(),
+                        errno: error,
+                        writes: false,
+                        wants: 0,
+                    };
+                    let (wall, why) = wall::judge(&refused);
+                    let seen = Seen { call: "connect", path, errno: error, wall, why, ..Seen::default() };
+                    return self.recorder.add(tid, index, Kind::Failed, seen);
+                }
             }
             Does::Ask => self.recorder.add(tid, index, Kind::Asked, Seen { call: call.name, ..Seen::default() }),
             // PR_GET_NO_NEW_PRIVS

@@ -3,13 +3,15 @@
 //! Source: `path_resolution(7)`, capabilities(7), and Linux `fs/namei.c`, which looks at the read-only flag of a file system before the mode, and
 //! at that of a mount after it.
 
+use std::fmt::Write as _;
+
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::Pid;
 
 use super::calls::Does;
 use super::place::{Files, Thing, above};
 use super::timeline::Wall;
-use crate::process::Process;
+use crate::process::{Process, inside};
 
 /// A call that failed.
 pub(super) struct Refused<'a> {
@@ -31,6 +33,8 @@ struct Who {
     groups: Vec<u32>,
     capabilities: u64,
     no_new_privs: bool,
+    /// How its ids are called inside.
+    map: Vec<(u32, u32, u32)>,
 }
 
 impl Who {
@@ -43,6 +47,7 @@ impl Who {
             groups: status.groups.iter().filter_map(|group| u32::try_from(*group).ok()).collect(),
             capabilities: status.capeff,
             no_new_privs: status.nonewprivs == Some(1),
+            map: process.id_map("uid_map").unwrap_or_default(),
         })
     }
 
@@ -56,6 +61,19 @@ impl Who {
             0
         };
         thing.mode() >> shift & 7
+    }
+
+    /// A user's number inside.
+    fn inside(&self, uid: u32) -> u32 {
+        inside(&self.map, uid).unwrap_or(uid)
+    }
+
+    /// Whose a thing is, where that is not the one id that there is.
+    fn owner(&self, thing: &Thing) -> String {
+        match self.map[..] {
+            [(.., 1)] => String::new(),
+            _ => format!(" and belongs to {}:{}", self.inside(thing.stat.st_uid), thing.stat.st_gid),
+        }
     }
 
     fn may(&self, thing: &Thing, wants: u32) -> bool {
@@ -77,6 +95,8 @@ pub(super) fn judge(refused: &Refused<'_>) -> (Option<Wall>, Option<String>) {
         libc::EAGAIN if refused.does == Does::Fork => {
             Some((Wall::Limit, "no more processes or threads may be started".to_owned()))
         }
+        libc::EINVAL if matches!(refused.does, Does::Become | Does::Own) => not_permitted(refused)
+            .map(|(wall, why)| (wall, format!("{why} (EPERM where the jail has more than one id)"))),
         libc::EMFILE => limit(refused.pid, "Max open files"),
         libc::EDQUOT | libc::ENOSPC => {
             Some((Wall::Limit, "there is no room left where it was to be written".to_owned()))
@@ -132,8 +152,8 @@ fn by_mode(refused: &Refused<'_>) -> Found {
     }
     let (path, who, files) = (refused.path?, Who::of(refused.pid)?, Files::of(refused.pid)?);
     let said = |at: &str, thing: &Thing, what: &str| {
-        let (uid, gid) = (thing.stat.st_uid, thing.stat.st_gid);
-        format!("`{at}` has mode {:04o} and belongs to {uid}:{gid}; user {} may not {what} it", thing.mode(), who.uid)
+        let (mode, owner, user) = (thing.mode(), who.owner(thing), who.inside(who.uid));
+        format!("`{at}` has mode {mode:04o}{owner}; user {user} may not {what} it")
     };
     let ways = above(path);
     for way in &ways {
@@ -223,7 +243,7 @@ fn not_permitted(refused: &Refused<'_>) -> Found {
     if let (Does::Remove, Some(path)) = (refused.does, refused.path) {
         let parent = above(path).pop()?;
         let folder = Files::of(refused.pid)?.find(&parent, true)?;
-        let why = format!("`{parent}` is sticky, and neither it nor `{path}` belongs to user {}", who.uid);
+        let why = format!("`{parent}` is sticky, and neither it nor `{path}` belongs to user {}", who.inside(who.uid));
         return (folder.mode() & 0o1000 != 0).then_some((Wall::FileMode, why));
     }
     let lacks = wanted(refused)?;
@@ -232,15 +252,13 @@ fn not_permitted(refused: &Refused<'_>) -> Found {
         _ => None,
     };
     let mut why = match owner {
-        Some(thing) => format!(
-            "`{}` belongs to user {}, not to {}, and ",
-            refused.path.unwrap_or_default(),
-            thing.stat.st_uid,
-            who.uid
-        ),
-        None => String::new(),
+        Some(thing) if thing.stat.st_uid != who.uid => {
+            let (path, owner) = (refused.path.unwrap_or_default(), who.inside(thing.stat.st_uid));
+            format!("`{path}` belongs to user {owner}, and ")
+        }
+        _ => String::new(),
     };
-    why.push_str(&format!("the app, user {}, has no {lacks}", who.uid));
+    let _ = write!(why, "the app, user {}, has no {lacks}", who.inside(who.uid));
     if who.no_new_privs && matches!(refused.does, Does::Become) {
         why.push_str(" and cannot get it");
     }

@@ -124,7 +124,11 @@ impl Context<'_> {
         let elsewhere = if self.went_elsewhere(event) { -24.0 } else { 0.0 };
         // What no wall refused fails without hardening as well, and there the app works.
         let anyway = if self.works_unhardened && event.wall.is_none() { -8.0 } else { 0.0 };
-        let last = if mention.as_ref().is_some_and(|mention| mention.lines_after < 3) { 5.0 } else { 0.0 };
+        let last = if mention.as_ref().is_some_and(|mention| mention.lines_after < 3 && mention.strength > 0.0) {
+            5.0
+        } else {
+            0.0
+        };
         let score = wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + looks + anyway
             - if harmless { 200.0 } else { 0.0 };
         Some(Candidate { event, rule, score, mention })
@@ -160,8 +164,7 @@ impl Context<'_> {
         ];
         let said = text.lines().find(|line| SAYS.iter().any(|words| line.to_lowercase().contains(words)));
         // More than for the question whether new privileges can be had, which such a program asks: this is why.
-        let mention =
-            said.map(|line| Mention { line: line.chars().take(400).collect(), strength: 62.0, lines_after: 0 });
+        let mention = said.map(|line| Mention::heard(line, 62.0));
         let strength = mention.as_ref().map_or(0.0, |mention| mention.strength);
         let score = 14.0 + strength + self.nearness(event) + self.fate(event);
         Some(Candidate { event, rule, score, mention })
@@ -175,8 +178,8 @@ impl Context<'_> {
         });
         // A name server is the only thing that is asked through a socket.
         if let Some((rule, line)) = heard {
-            let strength = if words::is_mild(line) { 26.0 } else { 50.0 };
-            let mention = Some(Mention { line: line.chars().take(400).collect(), strength, lines_after: 0 });
+            let strength = if words::is_mild(line) { 10.0 } else { 52.0 };
+            let mention = Some(Mention::heard(line, strength));
             let score = 6.0 + strength + self.nearness(event) + self.fate(event);
             return Some(Candidate { event, rule, score, mention });
         }
@@ -200,7 +203,7 @@ impl Context<'_> {
             .iter()
             .filter(|rule| rule.rule.when.kind == Seen::Output)
             .find_map(|rule| Some((rule, text.lines().find(|line| rule.hears(line))?)))?;
-        let mention = Some(Mention { line: line.chars().take(400).collect(), strength: 50.0, lines_after: 0 });
+        let mention = Some(Mention::heard(line, 50.0));
         // The call behind it: the last refusal or question before the line.
         let wrote = self.timeline.events.iter().filter(|event| event.kind == Kind::Wrote);
         let at = wrote
@@ -244,9 +247,8 @@ impl Context<'_> {
                 && other.event.errno == event.errno
                 && (event.progress - other.event.progress).abs() < TOGETHER
                 && match (&best.mention, &other.mention) {
-                    (Some(one), Some(two)) => {
-                        one.line == two.line
-                            || (two.strength >= 30.0 && words::template(&one.line) == words::template(&two.line))
+                    (Some(one), Some(two)) if one.names && two.names && two.strength > 0.0 => {
+                        one.line == two.line || words::template(&one.line) == words::template(&two.line)
                     }
                     _ => false,
                 };

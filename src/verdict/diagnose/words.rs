@@ -12,8 +12,10 @@ const MOST: usize = 64 << 10;
 pub(super) struct Mention {
     /// The line.
     pub(super) line: String,
-    /// How sure that is: 0 to 50.
+    /// How sure that is: 0 to 50. Less than nothing where the app says that it goes on.
     pub(super) strength: f32,
+    /// It has the path, or a part of it.
+    pub(super) names: bool,
     /// How many lines came after it.
     pub(super) lines_after: usize,
 }
@@ -47,15 +49,26 @@ pub(super) fn mention(event: &Event, text: &str) -> Option<Mention> {
     let mut best: Option<Mention> = None;
     for (index, line) in lines.iter().enumerate() {
         let strength = strength(event, line);
-        if strength > best.as_ref().map_or(0.0, |best| best.strength) {
+        if strength.abs() > best.as_ref().map_or(0.0, |best| best.strength.abs()) {
             best = Some(Mention {
                 line: line.chars().take(400).collect(),
                 strength,
+                names: event
+                    .path
+                    .as_ref()
+                    .is_some_and(|path| says_path(&line.to_lowercase(), &path.to_lowercase()) > 0.0),
                 lines_after: lines.len() - index - 1,
             });
         }
     }
     best
+}
+
+impl Mention {
+    /// A line that a rule waits for.
+    pub(super) fn heard(line: &str, strength: f32) -> Self {
+        Mention { line: line.chars().take(400).collect(), strength, names: false, lines_after: 0 }
+    }
 }
 
 fn strength(event: &Event, line: &str) -> f32 {
@@ -77,7 +90,9 @@ fn strength(event: &Event, line: &str) -> f32 {
     let grave =
         has(&["fatal", "emerg", "panic", "critical", "abort", "exiting", "giving up", "traceback", "cannot start"]);
     match (mild, grave) {
-        (true, false) => sure - 14.0,
+        // It is shrugged off in so many words, if the line is about this call at all.
+        (true, false) if sure >= 30.0 => -15.0,
+        (true, false) => 0.0,
         (_, true) => sure + 5.0,
         _ => sure,
     }
@@ -247,7 +262,7 @@ mod tests {
             assert!(strength(&nginx, line) < 20.0, "{line}");
         }
         let warned = strength(&nginx, "warning: mkdir /var/lib/nginx/body: Read-only file system, ignored");
-        assert!(warned < strength(&nginx, "mkdir /var/lib/nginx/body: Read-only file system"));
+        assert!(warned < 0.0 && strength(&nginx, "mkdir /var/lib/nginx/body: Read-only file system") > 40.0);
         assert!(!has_word("/var/lib/nginx/body2", "/var/lib/nginx/body") && !has_word("xapp", "app"));
         assert!(has_word("cannot open app.", "app") && !has_word("cannot open app.conf", "app"));
     }
