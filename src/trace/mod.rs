@@ -75,5 +75,10 @@ pub fn run(spec: &Spec, plan: &Plan) -> Result<Run, StartError> {
     let outcome = smoke::judge(&mut watched.jail.app, plan);
     let outcome = outcome.with_limits_met(&watched.jail.app.limits_met());
     let measures = std::mem::take(&mut watched.jail.measures);
-    Ok(Run { outcome, measures, timeline: watched.finish() })
+    let mut timeline = watched.finish();
+    // The app's own end is its judge's to take, who may be quicker than the tracer.
+    if let (Some(end), Some(at)) = (outcome.end, outcome.ended_at) {
+        timeline.complete(end, at);
+    }
+    Ok(Run { outcome, measures, timeline })
 }

@@ -1,6 +1,7 @@
 //! What a watched run showed, in its order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -19,6 +20,34 @@ pub struct Timeline {
     pub threads: usize,
     /// Different events that there was no room for.
     pub dropped: u64,
+}
+
+impl Timeline {
+    /// Adds the end of PID 1, where it was not seen.
+    pub(super) fn complete(&mut self, end: End, at: Duration) {
+        let Some(first) = self.processes.first_mut().filter(|first| first.end.is_none()) else { return };
+        first.end = Some(end);
+        first.ended_seq += 1;
+        self.events.push(Event {
+            at_ms: (at.as_secs_f64() * 1e6).round() / 1e3,
+            kind: Kind::Ended,
+            pid: first.pid,
+            tid: first.pid,
+            program: first.program.clone(),
+            call: "",
+            path: None,
+            errno: None,
+            wall: None,
+            why: None,
+            text: Some(end.to_string()),
+            times: 1,
+            process: 0,
+            seq: first.ended_seq,
+            first_seq: first.ended_seq,
+            progress: first.progress,
+            writes: false,
+        });
+    }
 }
 
 /// One process.
