@@ -77,6 +77,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         permitted,
         no_new_privs: profile.no_new_privs,
         seccomp: filter(profile, bounding)?,
+        observed: None,
         landlock: profile.landlock,
         limits: wishes.limits,
         network: profile.network,
@@ -104,7 +105,24 @@ pub(super) fn command_line(config: &image::Config, profile: &Profile) -> Vec<Str
     argv
 }
 
+/// The same specification for a run that is watched.
+pub(super) fn observed(mut spec: Spec, profile: &Profile) -> anyhow::Result<Spec> {
+    if let Some((name, policy)) = policy(profile, spec.bounding)? {
+        let observed = seccomp::compile(&seccomp::observe::observed(&policy));
+        spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
+    }
+    Ok(spec)
+}
+
 fn filter(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(Filter, Option<Witness>)>> {
+    let Some((name, policy)) = policy(profile, bounding)? else { return Ok(None) };
+    let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
+    let witness = Witness::choose(&filter.program);
+    Ok(Some((filter, witness)))
+}
+
+/// What the app's calls are judged by, with its name for messages; nothing where it is unconfined.
+fn policy(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(&str, seccomp_profile::Policy)>> {
     let (name, text) = match &profile.seccomp {
         Seccomp::Unconfined => return Ok(None),
         Seccomp::Profile(name, text) => (name, text.as_str()),
@@ -122,9 +140,7 @@ fn filter(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(Filt
         .with_context(|| format!("the seccomp profile {name}"))?
         .resolve(&conditions)
         .with_context(|| format!("the seccomp profile {name} is empty"))?;
-    let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
-    let witness = Witness::choose(&filter.program);
-    Ok(Some((filter, witness)))
+    Ok(Some((name, policy)))
 }
 
 /// `SIGQUIT`, `QUIT` or `3`; nothing means SIGTERM.

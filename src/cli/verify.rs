@@ -3,6 +3,7 @@
 mod attempt;
 mod plan;
 mod trials;
+mod watched;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -57,6 +58,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub container: ContainerArgs,
+    /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
+    pub trace: Option<Option<PathBuf>>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -126,11 +130,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let (Trial { outcome, measures, jail_took }, runs) = trials::decisive(trials);
+    let (Trial { mut outcome, measures, jail_took }, runs) = trials::decisive(trials);
     let (baseline, unhardened_took) = match outcome.answer {
         Answer::Fails if session.barred.is_none() => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
+    let watched = if session.barred.is_none() && (outcome.answer == Answer::Fails || args.trace.is_some()) {
+        watched::run(&session, &wishes, &plan, &outcome)?
+    } else {
+        None
+    };
+    if let (Some(to), Some(run)) = (&args.trace, &watched) {
+        watched::write(&run.timeline, to.as_ref())?;
+    }
+    if let Some(run) = &watched {
+        watched::explain(&session, run, baseline, &mut outcome)?;
+    }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
     if session.cannot_run().is_none() {

@@ -255,7 +255,8 @@ impl<'a> Recipe<'a> {
     }
 
     fn install_filter(&self) -> Result<(), Refusal> {
-        let Some((filter, _)) = &self.spec.seccomp else { return Ok(()) };
+        let plain = self.spec.seccomp.as_ref().map(|(filter, _)| filter);
+        let Some(filter) = self.spec.observed.as_ref().or(plain) else { return Ok(()) };
         if self.spec.applies("seccomp") {
             sys::seccomp::install(&filter.program, filter.flags).map_err(|error| {
                 let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);

@@ -8,6 +8,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fstat};
 
 use super::{Plan, attach, inside};
+use crate::ids;
 use crate::profile::tmpfs::Tmpfs;
 use crate::refusal::Refusal;
 use crate::sys;
@@ -49,7 +50,11 @@ pub(super) fn tmpfs(plan: &Plan, root: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, R
         let refused = |errno| Refusal::host("fsmount", path.as_ref(), errno);
         let mode = match (tmpfs.mode, inside::open(root, &path, OFlag::O_PATH | OFlag::O_DIRECTORY)) {
             (Some(mode), _) => mode,
-            (None, Ok(folder)) => fstat(folder).map_err(refused)?.st_mode & 0o7777,
+            (None, Ok(folder)) => {
+                let mode = fstat(folder).map_err(refused)?.st_mode & 0o7777;
+                // With one id the mode says what the app may do with a folder that is another's. As the owner it may do what an owner may.
+                if plan.ids == ids::Mode::Single && tmpfs.uid.is_some() { mode | 0o700 } else { mode }
+            }
             // What docker gives a folder that was not there.
             (None, Err(_)) => 0o1777,
         };
