@@ -6,6 +6,7 @@ mod inspect;
 mod launch;
 mod limits;
 mod progress;
+mod pull;
 mod run;
 mod session;
 mod store;
