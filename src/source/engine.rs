@@ -4,7 +4,7 @@
 //! is not read from there.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -74,7 +74,9 @@ pub(super) fn podman(name: &str, options: &Options, wanted: &Platform) -> Result
     found(&format!("containers-storage:{name}"), file, wanted)
 }
 
-fn found(name: &str, file: File, wanted: &Platform) -> Result<Found, SourceError> {
+fn found(name: &str, mut file: File, wanted: &Platform) -> Result<Found, SourceError> {
+    // Whoever wrote it left it at its end.
+    file.rewind().map_err(|source| SourceError::Read { path: name.into(), source })?;
     archive::open(&Holder::file(name.as_ref(), file)?, None, wanted)
 }
 
