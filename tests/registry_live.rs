@@ -171,7 +171,7 @@ fn podman_gives_what_was_loaded_into_it() {
         podman.display()
     );
     script(folder.path(), "podman", &wrapped);
-    let archive = hello(Stored::Plain).docker_archive(folder.path().join("hello.tar").as_path());
+    let archive = hello(Stored::Gzip).oci_archive(&folder.path().join("hello.tar"));
     run(Command::new(folder.path().join("podman")).args(["load", "--quiet", "--input"]).arg(&archive));
     let search = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
     let austere = || {
