@@ -10,14 +10,22 @@ mod image;
 mod pull;
 #[path = "common/server.rs"]
 mod server;
+#[path = "common/wrong.rs"]
+mod wrong;
 
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::unix::process::ExitStatusExt as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use image::{Image, Layer};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pull::{is_blob, layout, pull, refused, works};
-use serde_json::json;
+use serde_json::{Value, json};
 use server::{Layout, Reply, Seen, Server, is_clean};
+use wrong::WRONG;
 
 #[test]
 fn only_what_is_missing_is_fetched() {
@@ -162,112 +170,6 @@ fn what_breaks_off_is_taken_up_where_it_ended() {
     }
 }
 
-/// One way to be wrong: what is done to a good answer, and what has to be said of it.
-type Wrong = (&'static str, fn(&Seen, &Layout, Reply) -> Reply, &'static str);
-
-fn of_base(seen: &Seen, layout: &Layout) -> bool {
-    is_blob(seen, &layout.layers("1")[0])
-}
-
-fn of_manifest(seen: &Seen) -> bool {
-    seen.path.contains("/manifests/")
-}
-
-const WRONG: [Wrong; 12] = [
-    (
-        "a blob with other bytes",
-        |seen, layout, mut reply| {
-            let last = reply.body.len().saturating_sub(1);
-            if of_base(seen, layout) {
-                reply.body[last / 2] ^= 1;
-            }
-            reply
-        },
-        "layer 1 (sha256:",
-    ),
-    (
-        "a blob that is announced longer",
-        |seen, layout, reply| {
-            if of_base(seen, layout) { Reply::new(200, [reply.body, vec![0; 9]].concat()) } else { reply }
-        },
-        "the manifest says",
-    ),
-    (
-        "a blob that is longer",
-        |seen, layout, reply| {
-            if of_base(seen, layout) { Reply::new(200, [reply.body, vec![0; 9]].concat()).unannounced() } else { reply }
-        },
-        "longer than the manifest says",
-    ),
-    (
-        "a blob that is announced shorter",
-        |seen, layout, reply| {
-            if of_base(seen, layout) { Reply::new(200, &reply.body[..1000]) } else { reply }
-        },
-        "the manifest says",
-    ),
-    (
-        "a blob that never ends",
-        |seen, layout, mut reply| {
-            reply.endless = of_base(seen, layout);
-            if reply.endless { reply.unannounced() } else { reply }
-        },
-        "longer than the manifest says",
-    ),
-    (
-        "a manifest of 100 MB",
-        |seen, _, reply| {
-            if of_manifest(seen) { Reply { length: Some(100_000_000), endless: true, ..reply } } else { reply }
-        },
-        "100000000 bytes are too many",
-    ),
-    (
-        "a manifest that never ends",
-        |seen, _, mut reply| {
-            reply.endless = of_manifest(seen);
-            if reply.endless { reply.unannounced() } else { reply }
-        },
-        "bytes are too many",
-    ),
-    (
-        "a manifest that is not what the registry says",
-        |seen, _, mut reply| {
-            if of_manifest(seen) {
-                reply.body.push(b' ');
-                reply.length = Some(reply.body.len() as u64);
-            }
-            reply
-        },
-        "and the registry says sha256:",
-    ),
-    (
-        "a manifest that is none",
-        |seen, _, reply| {
-            if of_manifest(seen) {
-                Reply::new(200, "<html>Welcome to the hotel").with("Content-Type", "text/html")
-            } else {
-                reply
-            }
-        },
-        "neither a manifest nor an index, but `text/html`",
-    ),
-    (
-        "redirects in a circle",
-        |seen, _, _| Reply::new(302, "").with("Location", seen.path.clone()),
-        "redirects too often",
-    ),
-    ("no such image", |_, _, _| Reply::new(404, ""), "has no app:1"),
-    (
-        "a configuration of something else",
-        |seen, layout, reply| {
-            let is_config =
-                seen.path.contains("/blobs/") && !layout.layers("1").iter().any(|layer| is_blob(seen, layer));
-            if is_config { Reply::new(200, "{}") } else { reply }
-        },
-        "has 2 bytes, its descriptor says",
-    ),
-];
-
 #[test]
 fn each_wrong_answer_is_one_error_and_leaves_nothing() {
     for (name, bend, expected) in WRONG {
@@ -285,4 +187,120 @@ fn each_wrong_answer_is_one_error_and_leaves_nothing() {
     works(&mut pull(store.path(), &server, &["1"]));
     let other = format!("1@{}", austere::digest::Digest::sha256(b"other"));
     refused(&mut pull(store.path(), &server, &[&other]), "has no app@sha256:");
+}
+
+#[test]
+fn an_index_has_an_image_for_this_platform_or_it_is_said_which_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = austere::platform::Platform::host().architecture;
+    let entry = |architecture: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let image = Image::of(Layer::new().file("arch", 0o644, architecture)).architecture(architecture);
+        let mut entry = image::index(&image.oci_dir(folder.path())).unwrap()["manifests"][0].clone();
+        for blob in fs::read_dir(folder.path().join("blobs/sha256")).unwrap() {
+            image::blob(dir.path(), "", &fs::read(blob.unwrap().path()).unwrap());
+        }
+        entry["platform"] = json!({ "os": "linux", "architecture": architecture });
+        entry
+    };
+    let index = |tag: &str, entries: &[Value]| {
+        let index = json!({ "schemaVersion": 2, "manifests": entries }).to_string();
+        let mut entry = image::blob(dir.path(), "application/vnd.oci.image.index.v1+json", index.as_bytes());
+        entry["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+        image::add(dir.path(), entry);
+    };
+    index("both", &[entry("s390x"), entry(&host)]);
+    index("other", &[entry("s390x"), entry("ppc64le")]);
+    let layout = Layout(dir.path().to_owned());
+    let server = Server::start(move |seen| layout.answer(seen));
+    let store = tempfile::tempdir().unwrap();
+    refused(&mut pull(store.path(), &server, &["other"]), "the image is for linux/ppc64le, linux/s390x, and linux/");
+    assert!(is_clean(store.path()));
+    works(&mut pull(store.path(), &server, &["both"]));
+    works(&mut pull(store.path(), &server, &["other", "--platform", "linux/s390x"]));
+    // Each platform has a note of its own.
+    for rest in [&["both", "--pull", "never"][..], &["other", "--pull", "never", "--platform", "linux/s390x"]] {
+        works(&mut pull(store.path(), &server, rest));
+    }
+    refused(
+        &mut pull(store.path(), &server, &["both", "--pull", "never", "--platform", "linux/s390x"]),
+        "was not pulled",
+    );
+}
+
+#[test]
+fn docker_s_own_media_types_are_read_whatever_the_registry_calls_them() {
+    let (_dir, layout) = layout();
+    for kind in ["application/vnd.docker.distribution.manifest.v2+json", "application/json"] {
+        let layout = layout.clone();
+        let server = Server::start(move |seen| {
+            let reply = layout.answer(seen);
+            if !seen.path.contains("/manifests/") {
+                return reply;
+            }
+            let text = String::from_utf8(reply.body).unwrap();
+            let text = text.replace("vnd.oci.image.config.v1", "vnd.docker.container.image.v1");
+            let text = text.replace("vnd.oci.image.layer.v1.tar+gzip", "vnd.docker.image.rootfs.diff.tar.gzip");
+            let text = text.replacen('{', r#"{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","#, 1);
+            Reply::new(200, text).with("Content-Type", kind)
+        });
+        let store = tempfile::tempdir().unwrap();
+        works(&mut pull(store.path(), &server, &["1"]));
+        works(&mut pull(store.path(), &server, &["1", "--pull", "never"]));
+    }
+}
+
+#[test]
+fn a_proxy_is_asked_for_what_is_not_on_this_host() {
+    let (_dir, layout) = layout();
+    let proxy = Server::start(move |seen| layout.answer(seen));
+    let store = tempfile::tempdir().unwrap();
+    let pull = |variables: &[(&str, &str)]| {
+        let mut command = common::austere(store.path());
+        command.args(["store", "pull", "docker://registry.invalid/app:1", "--tls-verify=false"]);
+        command.envs(variables.iter().copied());
+        command
+    };
+    let address = format!("http://me:secret@{}", proxy.address);
+    let both = [("HTTP_PROXY", address.as_str()), ("https_proxy", &address)];
+    refused(&mut pull(&[]), "cannot find the address of registry.invalid");
+    refused(pull(&both).env("NO_PROXY", ".invalid"), "cannot find the address of registry.invalid");
+    refused(&mut pull(&[("HTTPS_PROXY", "socks5://127.0.0.1:1")]), "HTTPS_PROXY names no proxy");
+    assert!(proxy.seen().is_empty() && is_clean(store.path()));
+    works(&mut pull(&both));
+    let seen = proxy.seen();
+    assert!(seen[0].method == "CONNECT" && seen[1].path == "/v2/app/manifests/1", "{seen:?}");
+    let shown = |seen: &Seen| seen.field("proxy-authorization") == Some("Basic bWU6c2VjcmV0");
+    assert!(
+        seen.iter().all(|seen| shown(seen) && seen.field("host").unwrap().starts_with("registry.invalid")),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn who_is_stopped_in_the_middle_leaves_nothing_that_is_used() {
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let (_dir, layout) = layout();
+        let (base, stalls) = (layout.layers("1")[0].clone(), Arc::new(AtomicBool::new(true)));
+        let still = Arc::clone(&stalls);
+        let server = Server::start(move |seen| {
+            let reply = layout.answer(seen);
+            let half = is_blob(seen, &base) && still.load(Ordering::Relaxed);
+            if half { Reply { stall: true, ..reply.cut(200_000) } } else { reply }
+        });
+        let store = tempfile::tempdir().unwrap();
+        let mut child = pull(store.path(), &server, &["1"]).spawn().unwrap();
+        // Both layers are being unpacked, and one of them cannot be done.
+        let begun = || fs::read_dir(store.path().join("staging")).is_ok_and(|listing| listing.count() == 2);
+        while !begun() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(signal as i32));
+        refused(&mut pull(store.path(), &server, &["1", "--pull", "never"]), "was not pulled before");
+        stalls.store(false, Ordering::Relaxed);
+        works(&mut pull(store.path(), &server, &["1"]));
+        assert_eq!(fs::read_dir(store.path().join("staging")).unwrap().count(), 0);
+        works(&mut pull(store.path(), &server, &["1", "--pull", "never"]));
+    }
 }

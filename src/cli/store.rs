@@ -15,6 +15,7 @@ use crate::profile::tmpfs;
 use crate::reference::Reference;
 use crate::report::clean;
 use crate::report::inspect::size;
+use crate::source;
 use crate::store::{self, Listed, Policy, Removal, Store};
 
 #[derive(clap::Args)]
@@ -146,6 +147,8 @@ fn gc(args: &GcArgs) -> anyhow::Result<()> {
     }
     if !args.dry_run {
         store.remove_empty()?;
+        let left: Vec<_> = store.list()?.into_iter().map(|layer| layer.diff_id).collect();
+        source::forget(&path, |diff_id| left.contains(diff_id));
     }
     let verb = if args.dry_run { "would be removed" } else { "removed" };
     let (count, freed) = (removed.len(), bytes_of(&removed));

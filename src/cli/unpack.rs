@@ -29,8 +29,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let opened =
-        source::open(&args.image, &source::Options { platform: args.platform.clone(), ..args.pull.options()? })?;
+    let store = store::default_path(store::privileged()).ok();
+    let options = source::Options { platform: args.platform.clone(), store, ..args.pull.options()? };
+    let opened = source::open(&args.image, &options)?;
     if let Some(dir) = opened.rootfs() {
         anyhow::bail!("{} is a root filesystem already", dir.display());
     }

@@ -64,13 +64,10 @@ pub(super) fn challenge<'a>(fields: impl Iterator<Item = &'a str>) -> Result<Cha
 
 /// The realm with the question for a token.
 pub(super) fn token_url(realm: &Url, service: Option<&str>, scope: &str) -> Url {
-    let mut path = realm.path.clone();
-    path.push(if path.contains('?') { '&' } else { '?' });
-    if let Some(service) = service {
-        path.push_str(&format!("service={}&", encoded(service)));
-    }
-    path.push_str(&format!("scope={}", encoded(scope)));
-    Url { path, ..realm.clone() }
+    let path = &realm.path;
+    let and = if path.contains('?') { '&' } else { '?' };
+    let service = service.map_or_else(String::new, |service| format!("service={}&", encoded(service)));
+    Url { path: format!("{path}{and}{service}scope={}", encoded(scope)), ..realm.clone() }
 }
 
 /// The form that exchanges an identity token for a token.

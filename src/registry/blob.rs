@@ -48,7 +48,7 @@ impl<'a> BlobReader<'a> {
     fn open(&self) -> Result<(Url, Body), RegistryError> {
         let Blob { registry, digest, size, allowed } = self.blob;
         if !allowed {
-            let why = format!("the layer {digest} is not in the store, and --pull never forbids to fetch it");
+            let why = format!("the layer {digest} is not here, and --pull never forbids to fetch it");
             return Err(RegistryError::Useless { url: registry.name().to_string(), why });
         }
         let offset = (self.at > 0).then_some(self.at);

@@ -319,15 +319,17 @@ impl Registry {
                 other => return other.map_err(|(error, _)| error),
             }
         }
-        let tls = || match self.tls.get() {
-            Some(config) => Ok(Arc::clone(config)),
-            None => {
-                let config = trust::config(&self.access, &self.name.registry, &self.extra)?;
-                Ok(Arc::clone(self.tls.get_or_init(|| config)))
-            }
-        };
-        let stream = connect::to(url, proxy, tls)?;
+        let stream = connect::to(url, proxy, || self.tls())?;
         http::send(http::fresh(stream), &server, &request).map_err(|(error, _)| error)
+    }
+
+    /// Whom it trusts is read when it is needed: many registries of tests have no TLS.
+    fn tls(&self) -> Result<Arc<ClientConfig>, HttpError> {
+        if let Some(config) = self.tls.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = trust::config(&self.access, &self.name.registry, &self.extra)?;
+        Ok(Arc::clone(self.tls.get_or_init(|| config)))
     }
 
     /// The whole of a small body.

@@ -191,10 +191,7 @@ impl Body {
         if line.last() != Some(&b'\n') {
             return Err(cut(None));
         }
-        let size = match httparse::parse_chunk_size(&line) {
-            Ok(httparse::Status::Complete((_, size))) => size,
-            _ => return Err(bad()),
-        };
+        let Ok(httparse::Status::Complete((_, size))) = httparse::parse_chunk_size(&line) else { return Err(bad()) };
         self.framing = Framing::Chunk { left: size, started: true };
         if size == 0 {
             let mut trailers = (&mut self.connection).take(HEAD);

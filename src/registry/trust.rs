@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::{Access, HttpError};
 use crate::tls;
 
-/// Where distributions keep their bundle: Debian and Alpine, Fedora, openSUSE, older RHEL, CentOS, BSD's name for it.
+/// Where distributions keep their bundle: Debian and Alpine, Fedora, openSUSE, older Red Hat, newer Red Hat, and BSD's name for it.
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

@@ -48,32 +48,32 @@ impl Part {
 
 /// Reads parts one after the other, by position, so that threads can read one file at the same time.
 pub(super) struct Parts<'a> {
-    parts: &'a [Part],
+    left: &'a [Part],
     at: u64,
     remote: Option<BlobReader<'a>>,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn new(parts: &'a [Part]) -> Self {
-        Parts { parts, at: 0, remote: None }
+        Parts { left: parts, at: 0, remote: None }
     }
 }
 
 impl Read for Parts<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while let Some(part) = self.parts.first() {
+        while let Some(part) = self.left.first() {
             if let Part::Remote(blob) = part {
                 // It ends where the connection does; whether that is right it sees itself.
                 let got = self.remote.get_or_insert_with(|| BlobReader::new(blob)).read(buf)?;
                 if got > 0 || buf.is_empty() {
                     return Ok(got);
                 }
-                (self.parts, self.remote) = (&self.parts[1..], None);
+                (self.left, self.remote) = (&self.left[1..], None);
                 continue;
             }
             let left = part.size() - self.at;
             if left == 0 {
-                (self.parts, self.at) = (&self.parts[1..], 0);
+                (self.left, self.at) = (&self.left[1..], 0);
                 continue;
             }
             let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));

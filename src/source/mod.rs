@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::SourceError;
 pub use opened::Opened;
+pub use remembered::forget;
 
 use crate::image::{Config, Image};
 use crate::platform::Platform;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::image::config::ConfigFile;
 use crate::platform::Platform;
 use crate::reference::ImageName;
 
@@ -27,6 +28,19 @@ pub(super) struct Note {
     pub(super) media_type: String,
     pub(super) manifest: String,
     pub(super) config: String,
+}
+
+/// Removes the notes of images that have no layer in the store at `store` any more: `has` knows which layers are there.
+pub fn forget(store: &Path, has: impl Fn(&Digest) -> bool) {
+    let Ok(listing) = store.join("images").read_dir() else { return };
+    for path in listing.flatten().map(|entry| entry.path()) {
+        let note = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Note>(&bytes).ok());
+        let config = note.and_then(|note| ConfigFile::parse(note.config.as_bytes()).ok());
+        if !config.is_some_and(|config| config.diff_ids.iter().any(&has)) {
+            // What cannot be removed now can be the next time.
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// A note that is yet to be written.

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::common;
 
 /// What starting something may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A program that is asked to end when this is dropped.
 pub struct Daemon(Child);

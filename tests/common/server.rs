@@ -128,10 +128,10 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Seen>>, stop: &AtomicBool, answer: &
             if seen.method == "CONNECT" { Reply { length: None, ..Reply::new(200, "") } } else { answer(&seen) };
         let mut head = format!("HTTP/1.1 {} Told\r\n", reply.status);
         for (name, value) in &reply.fields {
-            head += &format!("{name}: {value}\r\n");
+            head = head + name + ": " + value + "\r\n";
         }
         if let Some(length) = reply.length {
-            head += &format!("Content-Length: {length}\r\n");
+            head = format!("{head}Content-Length: {length}\r\n");
         }
         head += "\r\n";
         if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&reply.body)).is_err() {
