@@ -16,6 +16,7 @@ mod credentials;
 pub(crate) mod http;
 mod login;
 mod proxy;
+mod transport;
 mod trust;
 pub(crate) mod url;
 

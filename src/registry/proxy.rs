@@ -17,33 +17,40 @@ pub(super) struct Proxy {
     pub(super) authorization: Option<String>,
 }
 
+/// The variable whose value is no proxy, and why. That matters only to who would be asked through it.
+type Unusable = (&'static str, &'static str);
+
 /// The environment's proxies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proxies {
-    http: Option<Proxy>,
-    https: Option<Proxy>,
+    http: Option<Result<Proxy, Unusable>>,
+    https: Option<Result<Proxy, Unusable>>,
     /// Hosts that are asked directly.
     direct: Vec<String>,
 }
 
 impl Proxies {
     /// Reads the environment through `lookup`.
-    pub(super) fn from(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, HttpError> {
+    pub(super) fn from(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let value = |name: &'static str| {
             let found = lookup(name).or_else(|| lookup(&name.to_ascii_lowercase()));
             found.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
         };
-        let proxy = |name: &'static str| value(name).map(|value| parse(name, &value)).transpose();
+        let proxy = |name: &'static str| value(name).map(|value| parse(&value).map_err(|why| (name, why)));
         let direct = value("NO_PROXY").unwrap_or_default();
         let direct = direct.split(',').map(|rule| rule.trim().to_ascii_lowercase()).filter(|rule| !rule.is_empty());
-        Ok(Proxies { http: proxy("HTTP_PROXY")?, https: proxy("HTTPS_PROXY")?, direct: direct.collect() })
+        Proxies { http: proxy("HTTP_PROXY"), https: proxy("HTTPS_PROXY"), direct: direct.collect() }
     }
 
     /// The proxy that `url` is asked through.
-    pub(super) fn of(&self, url: &Url) -> Option<&Proxy> {
-        let proxy = if url.tls { self.https.as_ref() } else { self.http.as_ref() }?;
+    pub(super) fn of(&self, url: &Url) -> Result<Option<&Proxy>, HttpError> {
+        let proxy = if url.tls { self.https.as_ref() } else { self.http.as_ref() };
         let is_direct = is_loopback(&url.host) || self.direct.iter().any(|rule| matches(rule, url));
-        (!is_direct).then_some(proxy)
+        match proxy.filter(|_| !is_direct) {
+            Some(Err((name, why))) => Err(HttpError::Proxy { name, why }),
+            Some(Ok(proxy)) => Ok(Some(proxy)),
+            None => Ok(None),
+        }
     }
 }
 
@@ -52,17 +59,16 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-fn parse(name: &'static str, value: &str) -> Result<Proxy, HttpError> {
-    let error = |why| HttpError::Proxy { name, why };
+fn parse(value: &str) -> Result<Proxy, &'static str> {
     let rest = match value.split_once("://") {
         Some(("http", rest)) => rest,
         // What is said of it may hold a password, so the value is not repeated.
-        Some(_) => return Err(error("austere speaks to http:// proxies only")),
+        Some(_) => return Err("austere speaks to http:// proxies only"),
         None => value,
     };
     let rest = rest.split('/').next().unwrap_or_default();
     let (user, authority) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
-    let (host, port) = host_and_port(authority).ok_or_else(|| error("it is not http://[USER:PASSWORD@]HOST[:PORT]"))?;
+    let (host, port) = host_and_port(authority).ok_or("it is not http://[USER:PASSWORD@]HOST[:PORT]")?;
     let authorization = user.map(|user| super::auth::basic(&decoded(user)));
     Ok(Proxy { host, port: port.unwrap_or(80), authorization })
 }
@@ -126,8 +132,10 @@ mod tests {
 
     fn of(url: &str, pairs: &[(&str, &str)]) -> Option<String> {
         let lookup = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let proxies = Proxies::from(lookup).unwrap();
-        proxies.of(&Url::parse(url).unwrap()).map(|proxy| format!("{}:{}", proxy.host, proxy.port))
+        Proxies::from(lookup)
+            .of(&Url::parse(url).unwrap())
+            .unwrap()
+            .map(|proxy| format!("{}:{}", proxy.host, proxy.port))
     }
 
     #[test]
@@ -163,9 +171,12 @@ mod tests {
 
     #[test]
     fn a_proxy_may_want_a_password_and_may_not_be_something_else() {
-        let parsed = parse("HTTP_PROXY", "http://me:a%40b@proxy:3128/").unwrap();
+        let parsed = parse("http://me:a%40b@proxy:3128/").unwrap();
         assert_eq!(parsed.authorization.as_deref(), Some("Basic bWU6YUBi"));
-        let error = parse("HTTP_PROXY", "socks5://me:secret@proxy").unwrap_err().to_string();
+        let proxies = Proxies::from(|name| (name == "HTTP_PROXY").then(|| "socks5://me:secret@proxy".to_owned()));
+        let of = |url: &str| proxies.of(&Url::parse(url).unwrap()).map_err(|error| error.to_string());
+        let error = of("http://x/").unwrap_err();
         assert!(error.contains("HTTP_PROXY") && !error.contains("secret"), "{error}");
+        assert_eq!(of("https://x/").and(of("http://localhost/")), Ok(None));
     }
 }
