@@ -7,11 +7,11 @@
 //! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] [`measure`] [`refusal`] | names parsed and printed |
 //! | 1 formats | [`image`] [`profile`] [`inventory`] [`smoke::plan`] | bytes to own types; no file, process or network access |
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
-//! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`netns`] [`limits`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
+//! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
-//! | 5 evidence | [`smoke`] | what the app did |
+//! | 5 evidence | [`smoke`] [`trace`] | what the app did |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
-//! | 7 doors | [`cli`] [`example`] | arguments, exit codes, standard output |
+//! | 7 doors | [`cli`] [`example`] [`init`] | arguments, exit codes, standard output |
 
 pub mod caps;
 pub mod cgroup;
@@ -22,6 +22,7 @@ pub mod finding;
 pub mod host;
 pub mod ids;
 pub mod image;
+pub mod init;
 pub mod inventory;
 pub mod jail;
 pub mod landlock;
@@ -43,6 +44,8 @@ pub mod smoke;
 pub mod source;
 pub mod store;
 pub mod sys;
+pub mod sysctls;
 pub mod tls;
+pub mod trace;
 pub mod unpack;
 pub mod verdict;

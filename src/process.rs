@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use procfs::process::{MountInfo, Status};
 
 /// The namespaces a jail has of its own, as `/proc/PID/ns` names them.
@@ -58,6 +60,26 @@ impl Process {
         let Ok(tasks) = self.inner.tasks() else { return false };
         let states: Vec<bool> = tasks.map(|task| sleeps(task).unwrap_or_default()).collect();
         !states.is_empty() && states.into_iter().all(|sleeps| sleeps)
+    }
+
+    /// Whether it and all that it started is at rest. One that has ended and was not waited for is not: its parent has yet to hear of it.
+    /// Where the kernel does not tell who started whom (`CONFIG_PROC_CHILDREN`), it is asked of this process alone.
+    pub fn is_family_at_rest(&self) -> bool {
+        let mut waiting = vec![self.inner.pid];
+        while let Some(pid) = waiting.pop() {
+            let Ok(process) = procfs::process::Process::new(pid) else { return false };
+            let Ok(tasks) = process.tasks() else { return false };
+            for task in tasks {
+                let Some(task) = task.ok() else { return false };
+                if task.stat().ok().is_none_or(|stat| stat.state != 'S') {
+                    return false;
+                }
+                let children = fs::read_to_string(format!("/proc/{pid}/task/{}/children", task.tid));
+                waiting
+                    .extend(children.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+            }
+        }
+        true
     }
 
     /// The names of the processes that its first thread started and that are still there. Empty where the kernel does not tell
@@ -156,6 +178,16 @@ impl Process {
             Some((line.get(..25)?.trim().to_owned(), hard.parse().ok()))
         };
         Ok(text.lines().skip(1).filter_map(row).collect())
+    }
+
+    /// Its root, to open paths below with `RESOLVE_IN_ROOT`.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the caller may not look.
+    pub fn root(&self) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(nix::fcntl::open(&self.folder.join("root"), flags, Mode::empty())?)
     }
 
     /// Whether the process finds anything at an absolute path.

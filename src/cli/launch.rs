@@ -1,4 +1,6 @@
-//! From an unpacked image and a preset to the jail's specification.
+//! From an unpacked image and a profile to the jail's specification.
+
+mod surroundings;
 
 use anyhow::Context;
 
@@ -10,57 +12,42 @@ use crate::image;
 use crate::jail::{Spec, Stdio};
 use crate::netns;
 use crate::platform::Platform;
-use crate::profile::account::Account;
-use crate::profile::preset::Preset;
+use crate::profile::mount::{Bind, INIT};
 use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
-use crate::profile::tmpfs::Tmpfs;
+use crate::profile::settings::Network;
+use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seccomp::{self, Filter, Witness};
 
-/// What the user of the command line asked for beside the image.
-#[derive(Clone, Debug, Default)]
+/// How an image is to be run.
+#[derive(Clone, Debug)]
 pub(super) struct Wishes {
-    /// `NAME=value`, after the image's own.
-    pub(super) env: Vec<String>,
-    /// Fresh writable folders.
-    pub(super) tmpfs: Vec<Tmpfs>,
-    /// Arguments in place of the image's `CMD`.
-    pub(super) args: Vec<String>,
+    /// What the app may do and what it finds.
+    pub(super) profile: Profile,
     /// What the app may use.
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
     pub(super) without: Vec<String>,
 }
 
-/// How hard the jail is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hardness {
-    /// Read-only root, no capability, no new privileges.
-    Hardened,
-    /// As the engine starts a container with no further flags.
-    Unhardened,
-}
-
 /// Builds the specification.
-pub(super) fn spec(
-    session: &Session,
-    preset: &Preset,
-    wishes: &Wishes,
-    hardness: Hardness,
-    stdio: Stdio,
-) -> anyhow::Result<Spec> {
+pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::Result<Spec> {
     let (config, account, ids) = (&session.opened.image.config, &session.account, session.ids);
-    let hardened = hardness == Hardness::Hardened;
-    let bounding = if hardened {
-        caps::Set::EMPTY
-    } else {
-        caps::Set::from_names(preset.capabilities.iter().map(String::as_str))?
-    };
-    let permitted = if account.uid == 0 { bounding } else { caps::Set::EMPTY };
-    let hostname = "austere".to_owned();
-    let mut argv = config.entrypoint.clone();
-    argv.extend(if wishes.args.is_empty() { config.cmd.clone() } else { wishes.args.clone() });
+    let profile = &wishes.profile;
+    let preset = &profile.preset;
+    let bounding = caps::Set::from_names(profile.capabilities.iter().map(String::as_str))?;
+    let ambient = if preset.ambient_capabilities && account.uid != 0 { bounding } else { caps::Set::EMPTY };
+    let permitted = if account.uid == 0 { bounding } else { ambient };
+    let mut argv = command_line(config, profile);
     anyhow::ensure!(!argv.is_empty(), "the image names no program: it has neither an entrypoint nor a command");
+    let mut binds = profile.binds.clone();
+    if profile.init {
+        argv.splice(0..0, [INIT.to_owned(), "--".to_owned()]);
+        let source = std::env::current_exe().context("finding austere's own program for --init")?;
+        binds.push(Bind { source, target: INIT.into(), read_only: true });
+    }
+    let working_dir = surroundings::working_dir(config, profile);
+    let covered = |paths: &[String]| if profile.covers_system_paths { paths.to_vec() } else { Vec::new() };
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
         ids,
@@ -68,80 +55,92 @@ pub(super) fn spec(
         rootfs: rootfs::Plan {
             layers: session.layers(),
             ids,
-            read_only: hardened,
-            volumes: config.volumes.clone(),
-            tmpfs: wishes.tmpfs.clone(),
-            working_dir: config.working_dir.clone(),
-            files: files(&hostname),
-            masked_paths: preset.masked_paths.clone(),
-            readonly_paths: preset.readonly_paths.clone(),
-            shm_size: preset.shm_size,
+            read_only: profile.read_only,
+            volumes: [&config.volumes[..], &profile.volumes[..]].concat(),
+            tmpfs: surroundings::tmpfs(profile),
+            binds,
+            working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
+            termination_log: preset.termination_log,
+            files: [surroundings::files(profile)?, surroundings::passwd(session, profile, &working_dir)].concat(),
+            working_dir,
+            masked_paths: covered(&preset.masked_paths),
+            readonly_paths: covered(&preset.readonly_paths),
+            shm_size: profile.shm_size.unwrap_or(preset.shm_size),
             cgroup2: rootfs::host_has_cgroup2(),
+            host_network: profile.network == Network::Host,
             without: wishes.without.clone(),
         },
         argv,
-        env: environment(config, account, &hostname, &wishes.env),
-        hostname,
+        env: surroundings::environment(config, &surroundings::home(session, profile), profile),
+        hostname: profile.hostname.clone(),
         bounding,
         permitted,
-        no_new_privs: hardened,
-        seccomp: Some(filter(preset, bounding)?),
-        landlock: hardened,
+        no_new_privs: profile.no_new_privs,
+        seccomp: filter(profile, bounding)?,
+        observed: None,
+        landlock: profile.landlock,
         limits: wishes.limits,
-        unprivileged_port_start: preset.unprivileged_port_start,
+        network: profile.network,
+        room: netns::Settings {
+            port_start: Some(preset.unprivileged_port_start).filter(|_| profile.network == Network::None),
+            ping_group_range: preset.ping_group_range,
+            ipv6: preset.ipv6,
+        },
+        ambient,
+        sysctls: profile.sysctls.clone(),
+        ulimits: profile.ulimits.clone(),
         stop_signal: stop_signal(&config.stop_signal)?,
         stdio,
         without: wishes.without.clone(),
     })
 }
 
-fn filter(preset: &Preset, bounding: caps::Set) -> anyhow::Result<(Filter, Option<Witness>)> {
-    let text = seccomp_profile::shipped(&preset.seccomp)
-        .with_context(|| format!("no seccomp profile named {} is built in", preset.seccomp))?;
+/// Docker's rule: an entrypoint that is given takes the image's command away with the image's entrypoint.
+pub(super) fn command_line(config: &image::Config, profile: &Profile) -> Vec<String> {
+    let (mut argv, command) = match &profile.entrypoint {
+        Some(entrypoint) => (entrypoint.clone(), Vec::new()),
+        None => (config.entrypoint.clone(), config.cmd.clone()),
+    };
+    argv.extend(if profile.args.is_empty() { command } else { profile.args.clone() });
+    argv
+}
+
+/// The same specification for a run that is watched.
+pub(super) fn observed(mut spec: Spec, profile: &Profile) -> anyhow::Result<Spec> {
+    if let Some((name, policy)) = policy(profile, spec.bounding)? {
+        let observed = seccomp::compile(&seccomp::observe::observed(&policy));
+        spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
+    }
+    Ok(spec)
+}
+
+fn filter(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(Filter, Option<Witness>)>> {
+    let Some((name, policy)) = policy(profile, bounding)? else { return Ok(None) };
+    let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
+    let witness = Witness::choose(&filter.program);
+    Ok(Some((filter, witness)))
+}
+
+/// What the app's calls are judged by, with its name for messages; nothing where it is unconfined.
+fn policy(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(&str, seccomp_profile::Policy)>> {
+    let (name, text) = match &profile.seccomp {
+        Seccomp::Unconfined => return Ok(None),
+        Seccomp::Profile(name, text) => (name, text.as_str()),
+        Seccomp::Preset => {
+            let name = &profile.preset.seccomp;
+            let text = seccomp_profile::shipped(name);
+            (name, text.with_context(|| format!("no seccomp profile named {name} is built in"))?)
+        }
+    };
     let names = bounding.names();
     let caps: Vec<&str> = names.iter().map(String::as_str).collect();
     let kernel = seccomp::running_kernel().context("reading the kernel's version")?;
     let conditions = Conditions { caps: &caps, arch: Arch::NATIVE, kernel };
-    let policy = seccomp_profile::Profile::parse(text)?
+    let policy = seccomp_profile::Profile::parse(text)
+        .with_context(|| format!("the seccomp profile {name}"))?
         .resolve(&conditions)
-        .with_context(|| format!("the seccomp profile {} is empty", preset.seccomp))?;
-    let filter = seccomp::compile(&policy)?;
-    let witness = Witness::choose(&filter.program);
-    Ok((filter, witness))
-}
-
-/// The files that engines put into every container. The network is a closed room: there is no name server.
-fn files(hostname: &str) -> Vec<(String, String)> {
-    let hosts = format!(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n\
-         ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{}\t{hostname}\n",
-        netns::ADDRESS
-    );
-    [("/etc/hosts", hosts), ("/etc/hostname", format!("{hostname}\n")), ("/etc/resolv.conf", String::new())]
-        .map(|(path, content)| (path.to_owned(), content))
-        .to_vec()
-}
-
-/// The image's variables over the engine's, and the command line's over both; HOME as the engine finds it.
-fn environment(config: &image::Config, account: &Account, hostname: &str, wishes: &[String]) -> Vec<String> {
-    let mut env = vec![
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        format!("HOSTNAME={hostname}"),
-    ];
-    for pair in config.env.iter().chain(wishes) {
-        let name = pair.split('=').next().unwrap_or(pair);
-        let same = |known: &String| known.split('=').next() == Some(name);
-        match env.iter_mut().find(|known| same(known)) {
-            Some(known) => known.clone_from(pair),
-            None => env.push(pair.clone()),
-        }
-    }
-    // A name alone takes the variable away, as docker's -e NAME does where the caller has none.
-    env.retain(|pair| pair.contains('='));
-    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
-        env.push(format!("HOME={}", account.home));
-    }
-    env
+        .with_context(|| format!("the seccomp profile {name} is empty"))?;
+    Ok(Some((name, policy)))
 }
 
 /// `SIGQUIT`, `QUIT` or `3`; nothing means SIGTERM.

@@ -1,5 +1,6 @@
 //! The doors: one file a command. Arguments come in here; results leave on standard output, the rest on standard error.
 
+mod container;
 mod doctor;
 mod flags;
 mod inspect;
@@ -19,6 +20,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+
+use crate::{example, init};
 
 /// Exit codes of every command but `run`, which gives the app's own.
 pub mod exit {
@@ -53,9 +56,9 @@ enum Command {
     /// Run an image in the jail, test that it works there, and judge
     Verify(Box<verify::Args>),
     /// Run an image in the same jail, for a person
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Show an image's configuration, layers and entrypoint
-    Inspect(inspect::Args),
+    Inspect(Box<inspect::Args>),
     /// Write an image's merged root filesystem to a folder
     Unpack(unpack::Args),
     /// Show what this host can enforce
@@ -94,12 +97,16 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
-    if let Some(code) = std::env::args_os().next().and_then(|name| crate::example::run(&name)) {
+    if let Some(code) = std::env::args_os().next().and_then(|name| example::run(&name).or_else(|| init::run(&name))) {
         return code;
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(why) = container::explain(&error) {
+                eprintln!("austere: {why}");
+                return exit::usage();
+            }
             let asked_for = !error.use_stderr();
             // The terminal may be gone; there is nobody left to tell.
             let _ = error.print();

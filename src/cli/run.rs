@@ -11,15 +11,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::flags::{self, EnvVar, Publish};
-use super::launch::{self, Hardness};
+use super::container::ContainerArgs;
+use super::flags::Publish;
+use super::launch;
 use super::session::{self, ImageArgs};
 use super::usage::UsageArgs;
 use crate::host;
 use crate::jail::subject::{End, Subject};
 use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
-use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
 use crate::smoke;
@@ -41,12 +41,8 @@ pub(super) struct Args {
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
 
-    /// Set a variable, or pass the caller's on [repeatable]
-    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Jail")]
-    pub env: Vec<EnvVar>,
-    /// A writable directory in memory, as `docker --tmpfs` [repeatable]
-    #[arg(long, value_name = "PATH[:OPTIONS]", help_heading = "Jail")]
-    pub tmpfs: Vec<Tmpfs>,
+    #[command(flatten)]
+    pub container: ContainerArgs,
     /// Pass connections to HOST on to the app's port CONTAINER [repeatable]
     #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", help_heading = "Jail")]
     pub publish: Vec<Publish>,
@@ -85,13 +81,11 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         anyhow::bail!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
     }
     let wishes = launch::Wishes {
-        env: flags::variables(&args.env)?,
-        tmpfs: args.tmpfs.clone(),
-        args: args.arguments.clone(),
+        profile: args.container.profile(&args.files.preset, &args.arguments)?,
         limits: args.usage.limits()?,
         without: Vec::new(),
     };
-    let spec = launch::spec(&session, &args.files.preset, &wishes, Hardness::Hardened, Stdio::Passed)?;
+    let spec = launch::spec(&session, &wishes, Stdio::Passed)?;
     // Taken before there is any thread, so that every thread leaves them to this descriptor.
     let signals = signals()?;
     let mut jail = match jail::start(&spec) {
@@ -99,9 +93,14 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         Err(StartError::Refused(refusal)) => return Err(refusal.into()),
         Err(error) => return Err(error.into()),
     };
-    if let Some(broken) = jail.measures.iter().find(|measure| measure.required && !measure.holds()) {
-        jail.app.kill();
+    for broken in jail.measures.iter().filter(|measure| measure.required && !measure.holds()) {
         let why = broken.why.as_deref().unwrap_or("it is not what was asked for");
+        if broken.gives {
+            // No wall is missing; the app lacks something.
+            eprintln!("austere: {}: {why}", broken.name);
+            continue;
+        }
+        jail.app.kill();
         anyhow::bail!("the jail does not hold, so the app was not let go: {}: {why}", broken.name);
     }
     for slot in slots {
@@ -178,7 +177,7 @@ mod tests {
         let args = line(&["example:hello", "-p", "8080:80", "-e", "A=b", "--", "-p", "--user"]).unwrap();
         assert_eq!(args.arguments, ["-p", "--user"]);
         assert_eq!(args.publish, ["8080:80".parse().unwrap()]);
-        assert_eq!(args.env, ["A=b".parse().unwrap()]);
+        assert_eq!(args.container.env, ["A=b".parse().unwrap()]);
     }
 
     #[test]

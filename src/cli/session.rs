@@ -24,7 +24,7 @@ use crate::layers::{Layer, View};
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::platform::Platform;
-use crate::profile::account::{Account, AccountError, User};
+use crate::profile::account::{self, Account, AccountError, User};
 use crate::profile::preset::Preset;
 use crate::reference::Reference;
 use crate::source::{self, Opened};
@@ -87,12 +87,18 @@ impl IdChoice {
     }
 }
 
+/// Who an app is unless something else is asked for: a user that no image gives a right to.
+const HARDENED_USER: &str = "65532";
+
 /// Where an image is, whom it is for, and what it may cost.
 #[derive(Debug, clap::Args)]
 pub(super) struct ImageArgs {
     /// The user the app runs as; its group is passwd's, else 0
-    #[arg(long, value_name = "USER[:GROUP]", default_value = "65532", help_heading = "Jail")]
+    #[arg(short, long, value_name = "USER[:GROUP]", default_value = HARDENED_USER, help_heading = "Jail")]
     pub(super) user: User,
+    /// A further group of the app's user [repeatable]
+    #[arg(long, value_name = "GROUP", help_heading = "Jail")]
+    pub(super) group_add: Vec<String>,
     /// The engine to be like: docker, docker@26.1 or docker@20.10
     #[arg(long, value_name = "ENGINE[@VERSION]", default_value = "docker", help_heading = "Jail")]
     pub(super) preset: Preset,
@@ -122,6 +128,18 @@ impl ImageArgs {
         // Files and folders need no store to be found in; whoever has no place for one is told so later.
         let store = self.store_path(store::privileged()).ok();
         Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
+    }
+
+    /// The user with all groups that were asked for.
+    fn user(&self) -> Result<User, AccountError> {
+        self.user.clone().with_groups(&self.group_add)
+    }
+
+    /// What is asked for that the strictest jail would not have, as the flags say it.
+    pub(super) fn relaxations(&self) -> Vec<String> {
+        let user = self.user.to_string();
+        let user = (user != HARDENED_USER).then(|| format!("--user {user}"));
+        user.into_iter().chain(self.group_add.iter().map(|group| format!("--group-add {group}"))).collect()
     }
 }
 
@@ -170,8 +188,9 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let privileged = store::privileged();
     let store_path = args.store_path(privileged)?;
     let limits = args.limits.limits();
+    let user = args.user()?;
     let choice = IdChoice::settle(args.ids)?;
-    let (entered, barred) = match ids::enter(choice, args.user.highest_id()) {
+    let (entered, barred) = match ids::enter(choice, user.highest_id()) {
         Ok(entered) => (entered, None),
         Err(ids::EnterError::NoUserNamespace(refusal)) => {
             let mode = if privileged { ids::Mode::Real } else { ids::Mode::Single };
@@ -182,9 +201,9 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let ids::Entered { mode: ids, why: ids_why } = entered;
     let store = open_store(&store_path, ids)?;
     let (files, accounts, account) = if barred.is_some() {
-        bare::unpack(&opened, &store, &limits, &args.user)?
+        bare::unpack(&opened, &store, &limits, &user)?
     } else {
-        unpack(&opened, &store, &limits, ids, &args.user)?
+        unpack(&opened, &store, &limits, ids, &user)?
     };
     opened.remember();
     let unpack_took = begun.elapsed();
@@ -256,6 +275,16 @@ fn has_place(mode: ids::Mode, account: &Account) -> Result<(), CannotEnforce> {
 }
 
 impl Session {
+    /// The image's `/etc/passwd`; empty where it has none.
+    pub(super) fn passwd(&self) -> &[u8] {
+        self.accounts.passwd.as_deref().unwrap_or(b"")
+    }
+
+    /// Whether the app's user has an entry there.
+    pub(super) fn knows_user(&self) -> bool {
+        account::has_entry(self.passwd(), self.account.uid)
+    }
+
     /// The folders of the layers, base first.
     pub(super) fn layers(&self) -> Vec<PathBuf> {
         match &*self.files {

@@ -3,6 +3,7 @@
 mod attempt;
 mod plan;
 mod trials;
+mod watched;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,16 +13,14 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 
 use super::Format;
-use super::flags::{self, EnvVar};
-use super::launch::{self, Hardness};
+use super::container::ContainerArgs;
+use super::launch;
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use crate::ids;
 use crate::inventory;
 use crate::jail::subject::Output;
 use crate::phases::{self, Phase};
-use crate::profile::preset::Preset;
-use crate::profile::tmpfs::Tmpfs;
 use crate::reference::Reference;
 use crate::report;
 use crate::smoke::plan::Plan;
@@ -58,12 +57,11 @@ pub(super) struct Args {
     #[command(flatten)]
     pub plan: PlanArgs,
 
-    /// Set a variable, or pass the caller's on [repeatable]
-    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Jail")]
-    pub env: Vec<EnvVar>,
-    /// A writable directory in memory, as `docker --tmpfs` [repeatable]
-    #[arg(long, value_name = "PATH[:OPTIONS]", help_heading = "Jail")]
-    pub tmpfs: Vec<Tmpfs>,
+    #[command(flatten)]
+    pub container: ContainerArgs,
+    /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
+    pub trace: Option<Option<PathBuf>>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -115,9 +113,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let plan = args.plan.plan(config)?;
     let preset = &args.files.preset;
     let wishes = launch::Wishes {
-        env: flags::variables(&args.env)?,
-        tmpfs: args.tmpfs.clone(),
-        args: args.arguments.clone(),
+        profile: args.container.profile(preset, &args.arguments)?,
         limits: args.usage.limits()?,
         without: args.without_measure.clone(),
     };
@@ -125,7 +121,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
         let launched = Instant::now();
-        let (outcome, measures) = attempt::hardened(&session, preset, &wishes, &plan)?;
+        let (outcome, measures) = attempt::hardened(&session, &wishes, &plan)?;
         if args.show_logs {
             show_logs(number, args.plan.repeat, &outcome.output);
         }
@@ -135,11 +131,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let (Trial { outcome, measures, jail_took }, runs) = trials::decisive(trials);
+    let (Trial { mut outcome, measures, jail_took }, runs) = trials::decisive(trials);
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails if session.barred.is_none() => baseline(&session, preset, &wishes, &plan)?,
+        Answer::Fails if session.barred.is_none() => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
+    let watched = if session.barred.is_none() && (outcome.answer == Answer::Fails || args.trace.is_some()) {
+        watched::run(&session, &wishes, &plan, &outcome)?
+    } else {
+        None
+    };
+    if let (Some(to), Some(run)) = (&args.trace, &watched) {
+        watched::write(&run.timeline, to.as_ref())?;
+    }
+    if let Some(run) = &watched {
+        watched::explain(&session, run, baseline, &mut outcome)?;
+    }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
     if session.cannot_run().is_none() {
@@ -147,7 +154,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
-        findings.extend(session.entrypoint(&view, &config.argv()).findings);
+        findings.extend(session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings);
         findings.extend(inventory::health_check(&view, config));
     }
     let (image, account) = (&session.opened.image, &session.account);
@@ -161,7 +168,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             session.unpacked_bytes(),
         ),
         preset: facts::Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() },
-        relaxations: args.tmpfs.iter().map(|tmpfs| format!("--tmpfs {tmpfs}")).collect(),
+        manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
+        relaxations: [args.files.relaxations(), wishes.profile.relaxations.clone()].concat(),
         ids: Ids {
             mode: match session.ids {
                 ids::Mode::Real => IdMode::Real,
@@ -206,16 +214,12 @@ fn show_logs(number: u32, of: u32, output: &Output) {
 }
 
 /// Does the image work at all? With one id a failure says nothing: an entrypoint that changes its user or an owner needs more.
-fn baseline(
-    session: &Session,
-    preset: &Preset,
-    wishes: &launch::Wishes,
-    plan: &Plan,
-) -> anyhow::Result<(Baseline, Option<Duration>)> {
+fn baseline(session: &Session, wishes: &launch::Wishes, plan: &Plan) -> anyhow::Result<(Baseline, Option<Duration>)> {
     let begun = Instant::now();
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
-    let wishes = launch::Wishes { without: Vec::new(), ..wishes.clone() };
-    let answer = match start(&shipped, preset, &wishes, Hardness::Unhardened)? {
+    let profile = wishes.profile.unhardened();
+    let wishes = launch::Wishes { profile, without: Vec::new(), limits: wishes.limits };
+    let answer = match start(&shipped, &wishes)? {
         Ok(mut jail) => {
             phases::begin(Phase::Probe);
             smoke::judge(&mut jail.app, plan).answer

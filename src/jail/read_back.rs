@@ -9,7 +9,8 @@ use super::{Confinement, Spec};
 use crate::measure::Measure;
 use crate::netns::Room;
 use crate::process::{NAMESPACES, Process};
-use crate::{caps, ids, landlock, limits, netns, rootfs};
+use crate::profile::settings::Network;
+use crate::{caps, ids, landlock, limits, netns, rootfs, sysctls};
 
 /// What this process is like while the launcher is a copy of it.
 pub(super) struct Before {
@@ -48,7 +49,7 @@ impl Before {
             }
         };
         let mut measures = ids::read_back(&app, spec.ids, &spec.identity);
-        measures.push(caps::read_back(&app, spec.bounding, spec.permitted));
+        measures.push(caps::read_back(&app, spec.bounding, spec.permitted, spec.ambient));
         if spec.no_new_privs {
             measures.push(no_new_privs(&app));
         }
@@ -56,11 +57,14 @@ impl Before {
             Confinement::Namespaces => {
                 measures.extend(rootfs::read_back(&app, &spec.rootfs));
                 measures.push(self.namespaces(&app, spec.ids));
-                measures.push(netns::read_back(&app, self.namespaces.get("net").copied()));
+                if spec.network == Network::None {
+                    measures.push(netns::read_back(&app, self.namespaces.get("net").copied()));
+                }
             }
             Confinement::Tree(why) => measures.extend(not_had(why)),
         }
-        measures.push(low_ports(spec, report));
+        measures.extend(spec.room.port_start.map(|port| low_ports(port, report)));
+        measures.extend(sysctls::read_back(&spec.sysctls, report.sysctls));
         if let Some((_, witness)) = &spec.seccomp {
             measures.push(seccomp(&app, witness.as_ref(), report, self.filters));
         }
@@ -69,10 +73,9 @@ impl Before {
         }
         measures.push(self.descriptors(&app));
         measures.push(environment(&app, &spec.env));
-        measures.push(limits::read_back(&app, &self.limits));
+        measures.push(limits::read_back(&app, &self.limits, &spec.ulimits));
         measures.push(pumps.read_back(&app, spec.ids, &spec.identity));
-        let own_network = spec.applies("network") && !spec.is_tree();
-        let room = if own_network { app.open_namespace("net").map(Room::new) } else { Ok(Room::host()) };
+        let room = if spec.has_room() { app.open_namespace("net").map(Room::new) } else { Ok(Room::host()) };
         (measures, room)
     }
 
@@ -164,10 +167,8 @@ fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Re
         (Some(2), Some(witness), Some(seen)) => {
             witness.judge(seen).map(|()| "filter mode, and it answers as asked".to_owned())
         }
-        // Behind an engine's filter of the same kind every call that could be tried is refused already.
-        (Some(2), None, _)
-            if filters.zip(app.filters()).is_some_and(|(ours, theirs)| ours > 0 && theirs == ours + 1) =>
-        {
+        // Behind an engine's filter of the same kind every call that could be tried is refused already; a profile may refuse none of them.
+        (Some(2), None, _) if filters.zip(app.filters()).is_some_and(|(ours, theirs)| theirs == ours + 1) => {
             Ok("filter mode, with one filter more than austere is behind itself".to_owned())
         }
         (Some(2), None, _) => {
@@ -185,8 +186,8 @@ fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Re
     Measure::judged("seccomp", asked, result)
 }
 
-fn low_ports(spec: &Spec, report: &Report) -> Measure {
-    let asked = spec.unprivileged_port_start.to_string();
+fn low_ports(port_start: u16, report: &Report) -> Measure {
+    let asked = port_start.to_string();
     match report.port_start {
         Some(seen) => Measure::compared("unprivileged-port-start", asked, seen.to_string()).giving(),
         None => Measure::unverified("unprivileged-port-start", asked, "the launcher could not report it").giving(),

@@ -25,6 +25,8 @@ pub(super) struct Report {
     pub(super) seccomp: Option<Observation>,
     /// `ip_unprivileged_port_start` as it stands inside.
     pub(super) port_start: Option<u16>,
+    /// The kernel parameters that were asked for are in force inside.
+    pub(super) sysctls: Option<bool>,
     /// The step that failed.
     pub(super) refusal: Option<Refusal>,
 }
@@ -39,13 +41,14 @@ pub(super) fn channel() -> io::Result<(Reports, Reporter)> {
 const WITNESS: u8 = 0;
 
 /// Its length in bytes: that first one, then a flag before each answer.
-const MESSAGE: usize = 25;
+const MESSAGE: usize = 27;
 
 impl Reporter {
     /// Tells what the walls answered. Where the filter refuses write(2), nothing arrives, and the parent reports the walls as unverified.
     pub(super) fn witness(
         &self,
         port_start: Option<u16>,
+        sysctls: Option<bool>,
         landlock: Option<landlock::Witness>,
         seccomp: Option<Observation>,
     ) {
@@ -63,6 +66,9 @@ impl Reporter {
         if let Some(port) = port_start {
             message[22] = 1;
             message[23..25].copy_from_slice(&port.to_ne_bytes());
+        }
+        if let Some(hold) = sysctls {
+            message[25..27].copy_from_slice(&[1, u8::from(hold)]);
         }
         let _ = (&self.0).write_all(&message);
     }
@@ -89,6 +95,7 @@ impl Reports {
             report.landlock = flag(1).then(|| landlock::Witness { before: flag(2), after: flag(3), allowed: flag(4) });
             report.seccomp = flag(5).then(|| Observation { refused: number(6), allowed: number(14) });
             report.port_start = flag(22).then(|| u16::from_ne_bytes([message[23], message[24]]));
+            report.sysctls = flag(25).then(|| flag(26));
             rest = after;
         }
         report.refusal = Refusal::from_bytes(rest);

@@ -11,8 +11,9 @@ use std::str::FromStr;
 /// `USER[:GROUP]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    user: Name,
+    who: Name,
     group: Option<Name>,
+    more: Vec<Name>,
 }
 
 /// A user or group as written: an id, or a name that the image's own passwd or group resolves later.
@@ -54,12 +55,24 @@ const LAST_ID: u32 = i32::MAX.unsigned_abs();
 
 impl User {
     /// Who an image without `USER` runs as.
-    pub const ROOT: User = User { user: Name::Id(0), group: None };
+    pub const ROOT: User = User { who: Name::Id(0), group: None, more: Vec::new() };
+
+    /// The same user in further groups, which `group` cannot switch off: names or ids.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::Malformed`].
+    pub fn with_groups(mut self, groups: &[String]) -> Result<Self, AccountError> {
+        for group in groups {
+            self.more.push(name(group).ok_or_else(|| AccountError::Malformed(group.clone()))?);
+        }
+        Ok(self)
+    }
 
     /// The highest id in it that is known without the image's files.
     pub fn highest_id(&self) -> u32 {
         let id = |name: &Name| if let Name::Id(id) = name { *id } else { 0 };
-        id(&self.user).max(self.group.as_ref().map_or(0, id))
+        self.group.iter().chain(&self.more).map(id).max().unwrap_or(0).max(id(&self.who))
     }
 
     /// Looks the user up in the image's own files.
@@ -69,29 +82,38 @@ impl User {
     /// [`AccountError::NoUser`], [`AccountError::NoGroup`]: a name without an entry.
     pub fn resolve(&self, passwd: &[u8], group: &[u8]) -> Result<Account, AccountError> {
         let entry = entries(passwd, 6).find_map(|fields| {
-            let is_meant = match &self.user {
+            let is_meant = match &self.who {
                 Name::Id(uid) => id(fields[2]) == Some(*uid),
                 Name::Name(name) => fields[0] == name,
             };
             is_meant.then(|| Some((fields[0], id(fields[2])?, id(fields[3])?, fields[5]))).flatten()
         });
-        let (uid, mut gid, name, home) = match (entry, &self.user) {
+        let (uid, mut gid, name, home) = match (entry, &self.who) {
             (Some((name, uid, gid, home)), _) => (uid, gid, Some(name), home),
             (None, Name::Id(uid)) => (*uid, 0, None, ""),
             (None, Name::Name(name)) => return Err(AccountError::NoUser(name.clone())),
         };
         let mut groups = Vec::new();
-        match (&self.group, name) {
-            (Some(Name::Id(given)), _) => gid = *given,
-            (Some(Name::Name(given)), _) => {
+        let group_id = |group_name: &Name| match group_name {
+            Name::Id(given) => Ok(*given),
+            Name::Name(given) => {
                 let found = entries(group, 3).find(|fields| fields[0] == given).and_then(|fields| id(fields[2]));
-                gid = found.ok_or_else(|| AccountError::NoGroup(given.clone()))?;
+                found.ok_or_else(|| AccountError::NoGroup(given.clone()))
             }
+        };
+        match (&self.group, name) {
+            (Some(given), _) => gid = group_id(given)?,
             (None, Some(name)) => {
                 let has_member = |fields: &Vec<&str>| fields[3].split(',').any(|member| member == name);
                 groups = entries(group, 4).filter(has_member).filter_map(|fields| id(fields[2])).collect();
             }
             (None, None) => {}
+        }
+        for more in &self.more {
+            let more = group_id(more)?;
+            if !groups.contains(&more) {
+                groups.push(more);
+            }
         }
         let home = if home.is_empty() { "/" } else { home };
         Ok(Account { uid, gid, groups, home: home.to_owned() })
@@ -109,13 +131,13 @@ impl FromStr for User {
         };
         let user = name(user).ok_or_else(error)?;
         let group = group.map(|group| name(group).ok_or_else(error)).transpose()?;
-        Ok(User { user, group })
+        Ok(User { who: user, group, more: Vec::new() })
     }
 }
 
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.user)?;
+        write!(f, "{}", self.who)?;
         self.group.as_ref().map_or(Ok(()), |group| write!(f, ":{group}"))
     }
 }
@@ -146,6 +168,11 @@ pub(super) fn id(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = digits && (text == "0" || !text.starts_with('0'));
     canonical.then(|| text.parse().ok()).flatten().filter(|id| *id <= LAST_ID)
+}
+
+/// Whether a passwd has an entry for the user.
+pub fn has_entry(passwd: &[u8], uid: u32) -> bool {
+    entries(passwd, 6).any(|fields| id(fields[2]) == Some(uid))
 }
 
 /// The lines of `bytes` that have at least `fields` fields.
@@ -185,13 +212,26 @@ mod tests {
     }
 
     #[test]
+    fn groups_that_are_added_stay_whatever_the_group() {
+        let ids = |text: &str, more: &[&str]| {
+            let more: Vec<_> = more.iter().map(ToString::to_string).collect();
+            let account = text.parse::<User>()?.with_groups(&more)?.resolve(PASSWD, GROUP)?;
+            Ok((account.gid, account.groups))
+        };
+        assert_eq!(ids("1234", &["data", "7", "34"]), Ok((0, vec![34, 7])));
+        assert_eq!(ids("nonroot:7", &["web"]), Ok((7, vec![33])));
+        assert_eq!(ids("0", &["none"]), Err(AccountError::NoGroup("none".to_owned())));
+        assert_eq!(ids("0", &["+1"]), Err(AccountError::Malformed("+1".to_owned())));
+    }
+
+    #[test]
     fn a_name_without_an_entry_is_nobody() {
         assert_eq!(ids("nobody"), Err(AccountError::NoUser("nobody".to_owned())));
         assert_eq!(ids("root:nogroup"), Err(AccountError::NoGroup("nogroup".to_owned())));
     }
 
     fn user(text: &str) -> Option<(Name, Option<Name>)> {
-        text.parse::<User>().ok().map(|user| (user.user, user.group))
+        text.parse::<User>().ok().map(|user| (user.who, user.group))
     }
 
     fn named(text: &str) -> Name {

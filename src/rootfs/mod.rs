@@ -4,6 +4,7 @@
 //! answers EACCES before EROFS, as it does there. Nothing is ever looked up by a path that the image could bend: every mount point is opened
 //! below the root with openat2(2), and mounts are attached by descriptor.
 
+mod binds;
 mod devices;
 mod inside;
 mod kernel;
@@ -25,12 +26,14 @@ pub use read_back::read_back;
 pub use tree::enter as enter_tree;
 
 use crate::ids;
+use crate::profile::mount::Bind;
 use crate::profile::tmpfs::Tmpfs;
 use crate::refusal::Refusal;
 use crate::sys;
 
 /// Everything that the root is made of, decided and opened before the clone.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Plan {
     /// Layer folders by absolute path, base first. They are opened in the new mount namespace: an overlay takes no layer from another.
     pub layers: Vec<PathBuf>,
@@ -42,8 +45,14 @@ pub struct Plan {
     pub volumes: Vec<String>,
     /// Fresh writable folders.
     pub tmpfs: Vec<Tmpfs>,
+    /// Files and folders of the host.
+    pub binds: Vec<Bind>,
     /// Where the app starts; made when the image lacks it.
     pub working_dir: String,
+    /// Whom a working directory that is made belongs to: user and group.
+    pub working_dir_owner: (u32, u32),
+    /// An empty file in /dev that everybody may write to.
+    pub termination_log: bool,
     /// Files that engines write: path and content.
     pub files: Vec<(String, String)>,
     /// Paths that are covered.
@@ -54,6 +63,8 @@ pub struct Plan {
     pub shm_size: u64,
     /// The host's cgroup v2 tree is mounted, and so the app gets to see its own part.
     pub cgroup2: bool,
+    /// The app is in the host's network.
+    pub host_network: bool,
     /// Measures that are left out although they are asked for, so that a test can see the read-back notice.
     pub without: Vec<String>,
 }
@@ -88,16 +99,21 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let root = root.as_fd();
     let mut writable = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
-    inside::make_dir(root, &plan.working_dir, inside::shown_mode(plan.ids))?;
+    inside::make_working_dir(plan, root)?;
+    inside::link_mounts(root)?;
     kernel::mount_proc(root)?;
     kernel::mount_sys(plan, root)?;
     devices::mount_dev(plan, root, &devices)?;
     kernel::cover(plan, root, &devices)?;
     writable.extend(writable::tmpfs(plan, root)?);
+    writable.extend(binds::mount(plan, root)?);
     if plan.read_only && plan.applies("read-only-root") {
         set_read_only(root)?;
     }
     pivot(root)?;
+    if !plan.read_only {
+        writable.push(open_path(Path::new("/"))?);
+    }
     for path in ["/proc", "/dev"] {
         writable.push(open_path(Path::new(path))?);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use procfs::process::MountInfo;
 
-use super::{Plan, devices};
+use super::{Plan, binds, devices};
 use crate::measure::Measure;
 use crate::process::Process;
 
@@ -23,8 +23,9 @@ pub fn read_back(app: &Process, plan: &Plan) -> Vec<Measure> {
     let mut measures = Vec::new();
     if plan.read_only {
         measures.push(read_only_root(&mounts));
-        measures.push(writable_mounts(&mounts, plan));
+        measures.push(writable_mounts(&mounts, plan, &binds::places(app, plan)));
     }
+    measures.extend(binds::owners(plan));
     measures.push(paths("masked-paths", "covered", &plan.masked_paths, app, |path| at(&mounts, path).is_some()));
     let read_only = |path: &Path| at(&mounts, path).is_some_and(|mount| !is_writable(mount));
     measures.push(paths("read-only-paths", "read-only", &plan.readonly_paths, app, read_only));
@@ -50,14 +51,16 @@ fn read_only_root(mounts: &[MountInfo]) -> Measure {
 }
 
 /// A volume may have been named through a link (/var/run), so volumes and tmpfs are known by their kind, and counted.
-fn writable_mounts(mounts: &[MountInfo], plan: &Plan) -> Measure {
+fn writable_mounts(mounts: &[MountInfo], plan: &Plan, binds: &[String]) -> Measure {
     let asked = [
         WRITABLE.iter().map(ToString::to_string).collect(),
         plan.volumes.iter().map(|path| format!("volume {path}")).collect(),
-        plan.tmpfs.iter().map(|tmpfs| format!("tmpfs {}", tmpfs.path.display())).collect::<Vec<_>>(),
+        plan.tmpfs.iter().map(|tmpfs| format!("tmpfs {}", tmpfs.path.display())).collect(),
+        plan.binds.iter().map(|bind| format!("bind {}", bind.target.display())).collect::<Vec<_>>(),
     ]
     .concat()
     .join(", ");
+    let is_bind = |path: &Path| binds.iter().any(|place| path.starts_with(place));
     let (mut volumes, mut tmpfs, mut unexpected) = (Vec::new(), Vec::new(), Vec::new());
     for mount in mounts.iter().filter(|mount| is_writable(mount) && mount.mount_point != Path::new("/")) {
         let path = mount.mount_point.to_string_lossy().into_owned();
@@ -65,14 +68,16 @@ fn writable_mounts(mounts: &[MountInfo], plan: &Plan) -> Measure {
         let is_cover = plan.masked_paths.contains(&path) && mount.root != "/";
         let is_ours = WRITABLE.contains(&path.as_str()) || devices::is_device(&path) || is_cover;
         match mount.fs_type.as_str() {
-            _ if is_ours => {}
+            _ if is_ours || is_bind(&mount.mount_point) => {}
             "overlay" if mount.root == path => volumes.push(path),
             "tmpfs" => tmpfs.push(path),
             _ => unexpected.push(path),
         }
     }
-    let too_many = volumes.len() > plan.volumes.len() || tmpfs.len() > plan.tmpfs.len();
-    let seen = [WRITABLE.map(str::to_owned).to_vec(), volumes, tmpfs, unexpected.clone()].concat().join(", ");
+    let (copied_up, fresh): (Vec<_>, Vec<_>) = plan.tmpfs.iter().partition(|tmpfs| tmpfs.copy_up);
+    let too_many = volumes.len() > plan.volumes.len() + copied_up.len() || tmpfs.len() > fresh.len();
+    let seen =
+        [WRITABLE.map(str::to_owned).to_vec(), volumes, tmpfs, binds.to_vec(), unexpected.clone()].concat().join(", ");
     let result = if too_many || !unexpected.is_empty() {
         Err(format!("more is writable than was asked for: {seen}"))
     } else {

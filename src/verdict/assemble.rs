@@ -21,7 +21,9 @@ pub struct Evidence<'a> {
     pub image: ImageFacts,
     /// Whose behaviour the jail had.
     pub preset: Preset,
-    /// What was given back on request, as the flags say it: `--tmpfs /run`.
+    /// How the app was confined: `read-only, without capabilities, as 65532:0`.
+    pub manner: String,
+    /// What was given back or set on request, as the flags say it: `--tmpfs /run`.
     pub relaxations: Vec<String>,
     /// Who the app was.
     pub ids: Ids,
@@ -44,8 +46,8 @@ pub struct Evidence<'a> {
 impl Verdict {
     /// Judges.
     pub fn new(evidence: Evidence<'_>) -> Self {
-        let (outcome, ids, baseline) = (evidence.outcome, &evidence.ids, evidence.baseline);
-        let mut manner = format!("read-only, without capabilities, as {}:{}", ids.uid, ids.gid);
+        let (outcome, baseline) = (evidence.outcome, evidence.baseline);
+        let mut manner = evidence.manner;
         if !evidence.relaxations.is_empty() {
             manner = format!("{manner}, with {}", evidence.relaxations.join(" "));
         }

@@ -1,13 +1,12 @@
 //! One run of the app, or why there was none.
 
 use crate::cli::CannotEnforce;
-use crate::cli::launch::{self, Hardness};
+use crate::cli::launch;
 use crate::cli::session::Session;
 use crate::host;
 use crate::jail::{self, StartError, Stdio};
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
-use crate::profile::preset::Preset;
 use crate::refusal::{Refusal, Side};
 use crate::smoke::plan::Plan;
 use crate::smoke::{self, Outcome};
@@ -15,7 +14,6 @@ use crate::smoke::{self, Outcome};
 /// Runs the app in the jail, and tells what holds of it.
 pub(super) fn hardened(
     session: &Session,
-    preset: &Preset,
     wishes: &launch::Wishes,
     plan: &Plan,
 ) -> anyhow::Result<(Outcome, Vec<Measure>)> {
@@ -24,7 +22,7 @@ pub(super) fn hardened(
     let started = match (session.cannot_run(), taken) {
         (Some(check), _) => Err(NotStarted::Barred(check.clone())),
         (None, Some(outcome)) => return Ok((outcome, measures)),
-        (None, None) => start(session, preset, wishes, Hardness::Hardened)?,
+        (None, None) => start(session, wishes)?,
     };
     let outcome = match started {
         Ok(mut jail) => {
@@ -51,13 +49,8 @@ pub(super) enum NotStarted {
 }
 
 /// Builds the jail; a refusal of the app or of the jail is an outcome, any other ends the command.
-pub(super) fn start(
-    session: &Session,
-    preset: &Preset,
-    wishes: &launch::Wishes,
-    hardness: Hardness,
-) -> anyhow::Result<Result<jail::Started, NotStarted>> {
-    let spec = launch::spec(session, preset, wishes, hardness, Stdio::Captured)?;
+pub(super) fn start(session: &Session, wishes: &launch::Wishes) -> anyhow::Result<Result<jail::Started, NotStarted>> {
+    let spec = launch::spec(session, wishes, Stdio::Captured)?;
     match jail::start(&spec) {
         Ok(jail) => Ok(Ok(jail)),
         Err(StartError::Refused(refusal)) if refusal.side == Side::App => Ok(Err(NotStarted::Refused(refusal))),

@@ -1,0 +1,366 @@
+//! The flags that change what an app may do and what it finds, spelled as docker does.
+
+mod refused;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::flags::{self, EnvVar};
+use crate::profile::mount::Mount;
+use crate::profile::preset::{Preset, TmpfsStyle};
+use crate::profile::settings::{self, Network, Sysctl, Ulimit};
+use crate::profile::tmpfs::{Tmpfs, bytes};
+use crate::profile::{Profile, Seccomp};
+
+pub(super) use refused::explain;
+
+/// The largest file that a flag may name, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Jail")]
+pub(super) struct ContainerArgs {
+    /// Set a variable, or pass the caller's on [repeatable]
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<EnvVar>,
+    /// Set the variables that a file has a line each for [repeatable]
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// A writable directory in memory, as docker's [repeatable]
+    #[arg(long, value_name = "PATH[:OPTIONS]")]
+    pub tmpfs: Vec<Tmpfs>,
+    /// A file or folder of the host, writable unless :ro; or PATH alone for a fresh one [repeatable]
+    #[arg(short, long, value_name = "[SOURCE:]PATH[:ro]")]
+    pub volume: Vec<Mount>,
+    /// The same in docker's long form [repeatable]
+    #[arg(long, value_name = "type=TYPE,target=PATH,…", value_parser = Mount::long)]
+    pub mount: Vec<Mount>,
+    /// Make the root writable with --read-only=false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub read_only: bool,
+    /// Give a capability back, or ALL [repeatable]
+    #[arg(long, value_name = "CAP", value_parser = settings::capabilities)]
+    pub cap_add: Vec<BTreeSet<String>>,
+    /// Capabilities to drop: all of them are, whatever is said here [repeatable]
+    #[arg(long, value_name = "CAP", value_parser = settings::capabilities, hide_short_help = true)]
+    pub cap_drop: Vec<BTreeSet<String>>,
+    /// no-new-privileges=false, seccomp=FILE, seccomp=unconfined or systempaths=unconfined [repeatable]
+    #[arg(long, value_name = "OPTION", value_parser = SecurityOption::parse)]
+    pub security_opt: Vec<SecurityOption>,
+    /// Start in this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Run this program in place of the image's entrypoint and command
+    #[arg(long, value_name = "PROGRAM")]
+    pub entrypoint: Option<String>,
+    /// The host name
+    #[arg(long, value_name = "NAME", value_parser = hostname)]
+    pub hostname: Option<String>,
+    /// A line for /etc/hosts [repeatable]
+    #[arg(long, value_name = "NAME:IP", value_parser = host)]
+    pub add_host: Vec<(String, IpAddr)>,
+    /// Run a small init as PID 1, which passes signals on and reaps
+    #[arg(long)]
+    pub init: bool,
+    /// none, or host for the host's own network
+    #[arg(long, value_name = "NETWORK", default_value = "none", alias = "net")]
+    pub network: Network,
+    /// A kernel parameter of the app's own namespaces [repeatable]
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub sysctl: Vec<Sysctl>,
+    /// A resource limit [repeatable]
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<Ulimit>,
+    /// The size of /dev/shm
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub shm_size: Option<u64>,
+}
+
+/// One `--security-opt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SecurityOption {
+    NoNewPrivileges(bool),
+    SeccompFile(PathBuf),
+    SeccompUnconfined,
+    SystemPathsUnconfined,
+}
+
+impl SecurityOption {
+    /// As docker reads it: `=` and, of old, `:` between name and value.
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once(['=', ':']).unwrap_or((text, ""));
+        match (name, value) {
+            ("no-new-privileges", "" | "true") => Ok(SecurityOption::NoNewPrivileges(true)),
+            ("no-new-privileges", "false") => Ok(SecurityOption::NoNewPrivileges(false)),
+            ("seccomp", "unconfined") => Ok(SecurityOption::SeccompUnconfined),
+            ("seccomp", file) if !file.is_empty() => Ok(SecurityOption::SeccompFile(file.into())),
+            ("systempaths", "unconfined") => Ok(SecurityOption::SystemPathsUnconfined),
+            ("apparmor" | "label", _) => Err(format!("austere has no {name} profiles: its second wall is Landlock")),
+            _ => Err(format!(
+                "`{text}` is none of no-new-privileges[=BOOL], seccomp=FILE, seccomp=unconfined, systempaths=unconfined"
+            )),
+        }
+    }
+}
+
+impl ContainerArgs {
+    /// The hardened form of `preset`, with what the flags change of it.
+    pub(super) fn profile(&self, preset: &Preset, args: &[String]) -> anyhow::Result<Profile> {
+        let mut profile = Profile::hardened(preset.clone());
+        profile.read_only = self.read_only;
+        if !self.read_only {
+            profile.relaxations.push("--read-only=false".to_owned());
+        }
+        for names in &self.cap_add {
+            let all = names.len() > 1;
+            let word = names.first().map_or("", |name| name.trim_start_matches("CAP_"));
+            profile.relaxations.push(format!("--cap-add {}", if all { "ALL" } else { word }));
+            profile.capabilities.extend(names.iter().cloned());
+        }
+        self.files(&mut profile)?;
+        for option in &self.security_opt {
+            security(&mut profile, option)?;
+        }
+        self.surroundings(&mut profile)?;
+        args.clone_into(&mut profile.args);
+        Ok(profile)
+    }
+
+    fn files(&self, profile: &mut Profile) -> anyhow::Result<()> {
+        let tmpfs = self.tmpfs.iter().cloned().map(Mount::Tmpfs);
+        for mount in tmpfs.chain(self.volume.iter().cloned()).chain(self.mount.iter().cloned()) {
+            profile.relaxations.push(mount.to_string());
+            match mount {
+                Mount::Tmpfs(tmpfs) => {
+                    let has_owner = tmpfs.uid.is_some() || tmpfs.gid.is_some();
+                    anyhow::ensure!(
+                        !has_owner || profile.preset.tmpfs != TmpfsStyle::CopiedUp,
+                        "--tmpfs {}: {} takes no uid= or gid= for a tmpfs; its mode is 1777",
+                        tmpfs.path.display(),
+                        profile.preset.name
+                    );
+                    profile.tmpfs.push(tmpfs);
+                }
+                Mount::Volume(path) => profile.volumes.push(path.to_string_lossy().into_owned()),
+                Mount::Bind(mut bind) => {
+                    bind.source = bind.source.canonicalize().with_context(|| {
+                        format!("{} cannot be mounted: docker would make an empty folder there", bind.source.display())
+                    })?;
+                    profile.binds.push(bind);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn surroundings(&self, profile: &mut Profile) -> anyhow::Result<()> {
+        for path in &self.env_file {
+            let text = read(path).with_context(|| format!("the variables in {}", path.display()))?;
+            profile.env.extend(variables(&text).with_context(|| format!("the variables in {}", path.display()))?);
+        }
+        profile.env.extend(flags::variables(&self.env)?);
+        let names: Vec<&str> = profile.env.iter().filter_map(|pair| pair.split('=').next()).collect();
+        // Values may be secret, and a verdict is kept and shown.
+        let settings = names.iter().map(|name| format!("-e {name}")).collect::<Vec<_>>();
+        profile.relaxations.extend(settings);
+        if let Some(dir) = &self.workdir {
+            anyhow::ensure!(dir.starts_with('/'), "--workdir {dir}: it is not an absolute path");
+            profile.relaxations.push(format!("-w {dir}"));
+            profile.working_dir = Some(dir.clone());
+        }
+        if let Some(program) = &self.entrypoint {
+            profile.relaxations.push(format!("--entrypoint {program}"));
+            profile.entrypoint = Some(if program.is_empty() { Vec::new() } else { vec![program.clone()] });
+        }
+        if let Some(name) = &self.hostname {
+            profile.relaxations.push(format!("--hostname {name}"));
+            profile.hostname.clone_from(name);
+        }
+        for (name, address) in &self.add_host {
+            profile.relaxations.push(format!("--add-host {name}:{address}"));
+            profile.hosts.push((name.clone(), *address));
+        }
+        if self.init {
+            profile.relaxations.push("--init".to_owned());
+            profile.init = true;
+        }
+        if self.network == Network::Host {
+            profile.relaxations.push("--network host".to_owned());
+            profile.network = Network::Host;
+        }
+        for sysctl in &self.sysctl {
+            anyhow::ensure!(
+                self.network == Network::None || !sysctl.name.starts_with("net."),
+                "--sysctl {sysctl} would change the host's own network: --network host has no parameters of its own"
+            );
+            profile.relaxations.push(format!("--sysctl {sysctl}"));
+            profile.sysctls.push(sysctl.clone());
+        }
+        for ulimit in &self.ulimit {
+            profile.relaxations.push(format!("--ulimit {ulimit}"));
+            profile.ulimits.push(*ulimit);
+        }
+        if let Some(size) = self.shm_size {
+            profile.relaxations.push(format!("--shm-size {size}"));
+            profile.shm_size = Some(size);
+        }
+        Ok(())
+    }
+}
+
+fn security(profile: &mut Profile, option: &SecurityOption) -> anyhow::Result<()> {
+    let said = match option {
+        SecurityOption::NoNewPrivileges(on) => {
+            profile.no_new_privs = *on;
+            if *on {
+                return Ok(());
+            }
+            "no-new-privileges=false".to_owned()
+        }
+        SecurityOption::SeccompFile(path) => {
+            let text = read(path).with_context(|| format!("the seccomp profile {}", path.display()))?;
+            profile.seccomp = Seccomp::Profile(path.display().to_string(), text);
+            format!("seccomp={}", path.display())
+        }
+        SecurityOption::SeccompUnconfined => {
+            profile.seccomp = Seccomp::Unconfined;
+            "seccomp=unconfined".to_owned()
+        }
+        SecurityOption::SystemPathsUnconfined => {
+            profile.covers_system_paths = false;
+            "systempaths=unconfined".to_owned()
+        }
+    };
+    profile.relaxations.push(format!("--security-opt {said}"));
+    Ok(())
+}
+
+/// Lines of NAME=VALUE, or of NAME for the caller's own value where there is one; `#` starts a comment.
+fn variables(text: &str) -> anyhow::Result<Vec<String>> {
+    let mut pairs = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let name = line.split('=').next().unwrap_or(line);
+        anyhow::ensure!(
+            !name.is_empty() && !name.contains(char::is_whitespace) && !line.contains('\0'),
+            "line {}: `{line}` is not NAME=VALUE or NAME",
+            number + 1
+        );
+        if line.contains('=') {
+            pairs.push(line.to_owned());
+        } else {
+            pairs.extend(std::env::var(name).ok().map(|value| format!("{name}={value}")));
+        }
+    }
+    Ok(pairs)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let size = fs::metadata(path)?.len();
+    anyhow::ensure!(size <= LARGEST, "it is larger than {LARGEST} bytes");
+    Ok(fs::read_to_string(path)?)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let text = text.strip_suffix(['b', 'B']).unwrap_or(text);
+    bytes(text).ok_or_else(|| format!("`{text}` is not a size: a number above 0, with k, m or g behind it"))
+}
+
+/// What hostname(7) lets a name be.
+fn hostname(text: &str) -> Result<String, String> {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let fits = !text.is_empty() && text.len() <= 63 && text.bytes().all(letter) && !text.starts_with('-');
+    if fits { Ok(text.to_owned()) } else { Err(format!("`{text}` is not a host name")) }
+}
+
+fn host(text: &str) -> Result<(String, IpAddr), String> {
+    let wrong = || format!("`{text}` is not NAME:IP");
+    let (name, address) = text.split_once([':', '=']).ok_or_else(wrong)?;
+    if address == "host-gateway" {
+        return Err("austere has no gateway to the host: --network host has the host's own network".to_owned());
+    }
+    let address = address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| wrong())?;
+    Ok((hostname(name).map_err(|_| wrong())?, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        container: ContainerArgs,
+    }
+
+    fn profile(words: &[&str]) -> Profile {
+        let line = Line::try_parse_from([&["x"], words].concat()).unwrap();
+        line.container.profile(&"docker".parse().unwrap(), &[]).unwrap()
+    }
+
+    #[test]
+    fn every_change_stands_in_the_list() {
+        assert_eq!(
+            profile(&["--cap-drop=ALL", "--read-only", "--security-opt", "no-new-privileges"]).relaxations,
+            [""; 0]
+        );
+        let words = [
+            "--read-only=false",
+            "--cap-add=chown",
+            "--cap-add=ALL",
+            "--tmpfs=/run",
+            "-v/tmp:/x:ro",
+            "--mount=target=/y",
+            "--security-opt=seccomp=unconfined",
+            "--security-opt=no-new-privileges:false",
+            "-eSECRET=1",
+            "--workdir=/",
+            "--entrypoint=/app",
+            "--hostname=web",
+            "--add-host=db:10.0.0.1",
+            "--sysctl=net.core.somaxconn=9",
+            "--ulimit=nofile=9",
+            "--shm-size=1m",
+            "--init",
+        ];
+        let profile = profile(&words);
+        assert_eq!(profile.relaxations.len(), words.len(), "{:?}", profile.relaxations);
+        assert!(!profile.relaxations.concat().contains("SECRET=1"));
+        assert!(!profile.read_only && !profile.no_new_privs && profile.capabilities.len() > 38);
+        assert_eq!(profile.relaxations[2], "--cap-add ALL");
+    }
+
+    #[test]
+    fn a_file_of_variables_is_read_as_docker_does() {
+        assert_eq!(variables("# c\n A=1\nB= x y \n\nNOT_SET_HERE\n").unwrap(), ["A=1", "B= x y "]);
+        for text in ["=1", "A B=1", "A\0=1"] {
+            assert!(variables(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_refused() {
+        for word in [
+            "--security-opt=apparmor=unconfined",
+            "--security-opt=x",
+            "--network=bridge",
+            "--add-host=a",
+            "--add-host=a:host-gateway",
+            "--hostname=-x",
+            "--shm-size=0",
+            "--read-only=maybe",
+            "--cap-add=x",
+        ] {
+            assert!(Line::try_parse_from(["x", word]).is_err(), "{word}");
+        }
+    }
+}
