@@ -8,6 +8,7 @@ mod inspect;
 mod launch;
 mod limits;
 mod progress;
+mod pull;
 mod run;
 mod session;
 mod store;

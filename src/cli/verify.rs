@@ -47,7 +47,8 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
     pub image: Reference,
     /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
     #[arg(last = true, value_name = "ARGS")]
@@ -264,7 +265,7 @@ mod tests {
         assert!(refused("").contains("<IMAGE>"));
         assert!(refused("''").contains("is a variable unset?"));
         assert!(refused("--http 80").contains("<IMAGE>"));
-        assert!(refused("no-such-image").contains("neither a file nor"));
+        assert!(refused("no-such-image.tar").contains("neither a file nor"));
     }
 
     #[test]
