@@ -5,15 +5,18 @@ use anyhow::Context;
 use super::session::Session;
 use crate::caps;
 use crate::cgroup;
-use crate::ids::Identity;
+use crate::finding::Finding;
+use crate::ids::{self, Identity};
 use crate::image;
 use crate::jail::{Spec, Stdio};
 use crate::netns;
 use crate::platform::Platform;
 use crate::profile::account::Account;
+use crate::profile::file::File;
 use crate::profile::mount::{Bind, INIT};
 use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
 use crate::profile::settings::Network;
+use crate::profile::tmpfs::Tmpfs;
 use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seccomp::{self, Filter, Witness};
@@ -27,6 +30,8 @@ pub(super) struct Wishes {
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
     pub(super) without: Vec<String>,
+    /// Why an engine would not start it at all.
+    pub(super) refusal: Option<Finding>,
 }
 
 /// Builds the specification.
@@ -58,10 +63,11 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             ids,
             read_only: profile.read_only,
             volumes: [&config.volumes[..], &profile.volumes[..]].concat(),
-            tmpfs: profile.tmpfs.clone(),
+            tmpfs: profile.tmpfs.iter().map(|tmpfs| shown(tmpfs, ids)).collect(),
             binds,
             working_dir: profile.working_dir.clone().unwrap_or_else(|| config.working_dir.clone()),
             files: files(profile)?,
+            placed: placed(profile, account, ids),
             masked_paths: covered(&preset.masked_paths),
             readonly_paths: covered(&preset.readonly_paths),
             shm_size: profile.shm_size.unwrap_or(preset.shm_size),
@@ -82,10 +88,26 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         unprivileged_port_start: port_start,
         sysctls: profile.sysctls.clone(),
         ulimits: profile.ulimits.clone(),
-        stop_signal: stop_signal(&config.stop_signal)?,
+        stop_signal: stop_signal(profile.stop_signal.as_ref().unwrap_or(&config.stop_signal))?,
         stdio,
         without: wishes.without.clone(),
     })
+}
+
+/// With one id there is no other group to give a folder to; what its group may do in it the app may.
+fn shown(tmpfs: &Tmpfs, ids: ids::Mode) -> Tmpfs {
+    let gid = if ids == ids::Mode::Single { None } else { tmpfs.gid };
+    Tmpfs { gid, ..tmpfs.clone() }
+}
+
+/// Files of the profile, with the rights that the app has to them.
+fn placed(profile: &Profile, account: &Account, ids: ids::Mode) -> Vec<File> {
+    let groups = [&[account.gid], &account.groups[..]].concat();
+    let one = |file: &File| match ids {
+        ids::Mode::Real | ids::Mode::Mapped => file.clone(),
+        ids::Mode::Single => File { mode: file.projected(account.uid, &groups), gid: None, ..file.clone() },
+    };
+    profile.files.iter().map(one).collect()
 }
 
 /// Docker's rule: an entrypoint that is given takes the image's command away with the image's entrypoint.

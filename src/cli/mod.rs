@@ -6,6 +6,7 @@ mod flags;
 mod inspect;
 mod launch;
 mod limits;
+mod manifest;
 mod progress;
 mod run;
 mod session;

@@ -83,6 +83,7 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         profile: args.container.profile(&args.files.preset, &args.arguments)?,
         limits: args.usage.limits()?,
         without: Vec::new(),
+        refusal: None,
     };
     let spec = launch::spec(&session, &wishes, Stdio::Passed)?;
     // Taken before there is any thread, so that every thread leaves them to this descriptor.

@@ -14,6 +14,7 @@ use anyhow::Context;
 use super::Format;
 use super::container::ContainerArgs;
 use super::launch;
+use super::manifest::ManifestArgs;
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use crate::ids;
@@ -47,13 +48,17 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
-    pub image: Reference,
+    #[arg(required_unless_present_any = ["pod", "compose"])]
+    pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
 
     #[command(flatten)]
     pub plan: PlanArgs,
+
+    #[command(flatten)]
+    pub manifest: ManifestArgs,
 
     #[command(flatten)]
     pub container: ContainerArgs,
@@ -103,14 +108,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.phases {
         phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
     }
-    let session = session::prepare_to_run(&args.image, &args.files)?;
+    let manifest = args.manifest.read()?;
+    if let Some(manifest) = manifest.as_ref().filter(|_| args.manifest.show_settings) {
+        super::print(&format!("{:#}\n", manifest.settings.shown()))?;
+        return Ok(super::exit::PASS);
+    }
+    let (reference, files) = match (&manifest, &args.image) {
+        (Some(manifest), image) => (manifest.reference(image.as_ref())?, manifest.files(&args.files)),
+        (None, Some(image)) => (image.clone(), args.files.clone()),
+        (None, None) => anyhow::bail!("no image was named"),
+    };
+    let session = session::prepare_to_run(&reference, &files)?;
     let config = &session.opened.image.config;
-    let plan = args.plan.plan(config)?;
-    let preset = &args.files.preset;
+    let settings = manifest.as_ref().map(|manifest| &manifest.settings);
+    let plan = args.plan.plan_with(config, settings)?;
+    let preset = &files.preset;
+    let profile = match &manifest {
+        Some(manifest) => args.container.profile_over(manifest.profile(preset, &args.container)?, &args.arguments)?,
+        None => args.container.profile(preset, &args.arguments)?,
+    };
+    let refusal = manifest.as_ref().map(|manifest| manifest.refusal(&files, config, session.account.uid)).transpose()?;
     let wishes = launch::Wishes {
-        profile: args.container.profile(preset, &args.arguments)?,
-        limits: args.usage.limits()?,
+        profile,
+        limits: settings.map_or_else(|| Ok(args.usage.limits()?), |settings| args.usage.limits_over(settings))?,
         without: args.without_measure.clone(),
+        refusal: refusal.flatten(),
     };
 
     let mut trials = Vec::new();
@@ -126,13 +148,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let (Trial { outcome, measures, jail_took }, runs) = trials::decisive(trials);
+    let (Trial { outcome, mut measures, jail_took }, runs) = trials::decisive(trials);
+    let lacks = match (&manifest, outcome.answer) {
+        (Some(manifest), Answer::Fails) if wishes.refusal.is_none() => manifest.lacks(&args.container),
+        _ => Vec::new(),
+    };
+    // What fails for want of something fails without hardening too.
+    let says_something = session.barred.is_none() && wishes.refusal.is_none() && lacks.is_empty();
+    measures.extend(lacks);
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails if session.barred.is_none() => baseline(&session, &wishes, &plan)?,
+        Answer::Fails if says_something => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
     phases::begin(Phase::Done);
     let mut findings = session.findings();
+    findings.extend(manifest.iter().flat_map(|manifest| manifest.findings(&args.container)));
     if session.cannot_run().is_none() {
         findings.extend(session.barred.as_ref().map(smoke::weaker));
     }
@@ -153,7 +183,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ),
         preset: facts::Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() },
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
-        relaxations: [args.files.relaxations(), wishes.profile.relaxations.clone()].concat(),
+        relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),
         ids: Ids {
             mode: match session.ids {
                 ids::Mode::Real => IdMode::Real,
@@ -171,6 +201,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         measures,
         baseline,
         findings,
+        pod_security: settings.and_then(|settings| settings.pod_security.clone()),
         durations: Durations {
             open: Durations::of(session.open_took),
             unpack: Durations::of(session.unpack_took),
@@ -202,7 +233,7 @@ fn baseline(session: &Session, wishes: &launch::Wishes, plan: &Plan) -> anyhow::
     let begun = Instant::now();
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
     let profile = wishes.profile.unhardened();
-    let wishes = launch::Wishes { profile, without: Vec::new(), limits: wishes.limits };
+    let wishes = launch::Wishes { profile, without: Vec::new(), limits: wishes.limits, refusal: None };
     let answer = match start(&shipped, &wishes)? {
         Ok(mut jail) => {
             phases::begin(Phase::Probe);
@@ -269,7 +300,7 @@ mod tests {
         let args = line("example:hello").unwrap();
         let plan = args.plan.plan(&Config::default()).unwrap();
         assert_eq!((plan.origin, plan.timeout, plan.probes.len()), (Origin::Image, plan::TIMEOUT, 1));
-        assert_eq!(args.files.user, "65532".parse().unwrap());
+        assert_eq!(args.files.user(&Config::default()).unwrap(), "65532".parse().unwrap());
         assert_eq!(args.format, Format::Text);
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::image::Config;
+use crate::manifest::Settings;
 use crate::smoke::plan::{self, Origin, Plan, Probe};
 
 /// The largest plan file, in bytes.
@@ -52,6 +53,20 @@ pub(in crate::cli) struct PlanArgs {
 }
 
 impl PlanArgs {
+    /// What was asked for, else what a manifest asks for, else what follows from the image.
+    pub(super) fn plan_with(&self, config: &Config, settings: Option<&Settings>) -> anyhow::Result<Plan> {
+        let plan = self.plan(config)?;
+        let (Origin::Image, Some(settings)) = (plan.origin, settings) else { return Ok(plan) };
+        let probes = match (&settings.probes[..], &settings.ports[..], settings.ends) {
+            (_, _, true) => vec![Probe::Exit { code: 0 }],
+            ([], [], false) => return Ok(plan),
+            ([], ports, false) => ports.iter().map(|port| Probe::Port { port: *port }).collect(),
+            (probes, _, false) => probes.to_vec(),
+        };
+        let timeout = self.timeout.or(settings.timeout).unwrap_or(plan::TIMEOUT);
+        Ok(Plan::new(Origin::Manifest, probes, timeout)?.with_grace(self.grace))
+    }
+
     /// What was asked for, or what follows from the image.
     pub(super) fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
         let timeout = self.timeout.unwrap_or(plan::TIMEOUT);
