@@ -80,6 +80,8 @@ pub struct Settings {
     pub stop_signal: Option<String>,
     /// What the app has to answer.
     pub probes: Vec<Probe>,
+    /// A health check that executes in the container, as an image has it: `CMD` and words.
+    pub health: Option<Vec<String>>,
     /// TCP ports that it says it listens on; asked where there is no probe.
     pub ports: Vec<u16>,
     /// It is a job: it has to exit 0.
@@ -203,6 +205,7 @@ impl Settings {
             pids: None,
             stop_signal: None,
             probes: Vec::new(),
+            health: None,
             ports: Vec::new(),
             ends: false,
             timeout: None,

@@ -64,6 +64,7 @@ impl Settings {
         put("stop_signal", json!(self.stop_signal));
         let probe = |probe: &crate::smoke::plan::Probe| json!(format!("{} {}", probe.kind(), probe.target()));
         put("probes", self.probes.iter().map(probe).collect());
+        put("health", json!(self.health));
         put("ports", json!(self.ports));
         put("ends", json!(self.ends));
         put("timeout", json!(self.timeout.map(|time| time.as_secs())));
