@@ -95,7 +95,9 @@ fn variables(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
             all.insert(name.to_owned(), quoted('"').or_else(|| quoted('\'')).unwrap_or(value).to_owned());
         }
     }
-    all.extend(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
+    all.extend(
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    );
     Ok(all)
 }
 
@@ -115,9 +117,11 @@ impl Manifest {
     pub(super) fn files(&self, args: &ImageArgs) -> ImageArgs {
         let mut args = args.clone();
         // The preset of the manifest's own engine, unless another was asked for.
-        if let (Engine::Kubernetes, Ok(preset), true) =
-            (self.settings.engine, "kubernetes".parse::<Preset>(), "docker".parse().is_ok_and(|docker: Preset| docker == args.preset))
-        {
+        if let (Engine::Kubernetes, Ok(preset), true) = (
+            self.settings.engine,
+            "kubernetes".parse::<Preset>(),
+            "docker".parse().is_ok_and(|docker: Preset| docker == args.preset),
+        ) {
             args.preset = preset;
         }
         args.said = Some(self.settings.account.clone());
@@ -240,7 +244,12 @@ impl Manifest {
     }
 
     /// Why the kubelet would not start it: it starts no root, and no name that could be root's, where `runAsNonRoot` is asked for.
-    pub(super) fn refusal(&self, args: &ImageArgs, config: &image::Config, uid: u32) -> anyhow::Result<Option<Finding>> {
+    pub(super) fn refusal(
+        &self,
+        args: &ImageArgs,
+        config: &image::Config,
+        uid: u32,
+    ) -> anyhow::Result<Option<Finding>> {
         let is_number = args.user(config)?.is_number();
         let why = match (self.settings.account.non_root, uid, is_number) {
             (true, 0, _) => "runAsNonRoot is asked for, and the container would run as root",
@@ -273,7 +282,14 @@ fn capabilities(wanted: &Settings, preset: &Preset) -> anyhow::Result<BTreeSet<S
     let all = |names: &[String]| names.iter().any(|name| name == "ALL");
     let each = |names: &[String]| -> anyhow::Result<BTreeSet<String>> {
         let one = |name: &String| Ok(settings::capabilities(name)?);
-        Ok(names.iter().filter(|name| *name != "ALL").map(one).collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect())
+        Ok(names
+            .iter()
+            .filter(|name| *name != "ALL")
+            .map(one)
+            .collect::<anyhow::Result<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     };
     let everything = settings::capabilities("ALL")?;
     let (add, drop) = (each(&wanted.cap_add)?, each(&wanted.cap_drop)?);

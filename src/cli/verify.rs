@@ -127,7 +127,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(manifest) => args.container.profile_over(manifest.profile(preset, &args.container)?, &args.arguments)?,
         None => args.container.profile(preset, &args.arguments)?,
     };
-    let refusal = manifest.as_ref().map(|manifest| manifest.refusal(&files, config, session.account.uid)).transpose()?;
+    let refusal =
+        manifest.as_ref().map(|manifest| manifest.refusal(&files, config, session.account.uid)).transpose()?;
     let wishes = launch::Wishes {
         profile,
         limits: settings.map_or_else(|| Ok(args.usage.limits()?), |settings| args.usage.limits_over(settings))?,

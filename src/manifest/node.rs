@@ -363,7 +363,11 @@ impl<'a> Fields<'a> {
     /// Says which fields nobody asked for.
     pub fn finish(self, findings: &mut Vec<Finding>) {
         for (name, node) in self.entries.iter().filter(|(name, _)| !self.known.contains(name.as_str())) {
-            let message = format!("line {}: {} is no field that austere knows, and was not looked at", node.line, self.path(name));
+            let message = format!(
+                "line {}: {} is no field that austere knows, and was not looked at",
+                node.line,
+                self.path(name)
+            );
             findings.push(super::note("unknown-field", Severity::Warning, message, ""));
         }
     }

@@ -18,11 +18,7 @@ use super::{Engine, ManifestError, Settings};
 /// # Errors
 ///
 /// [`ManifestError`]: what is wrong and where, or which services there are to choose from.
-pub fn read(
-    text: &str,
-    choice: Option<&str>,
-    variables: &BTreeMap<String, String>,
-) -> Result<Settings, ManifestError> {
+pub fn read(text: &str, choice: Option<&str>, variables: &BTreeMap<String, String>) -> Result<Settings, ManifestError> {
     let mut documents = node::documents(text, Dialect::Yaml12)?;
     if let Some(second) = documents.get(1) {
         return Err(second.wrong("the file", "a compose file is one document"));
@@ -53,10 +49,7 @@ pub fn read(
     Ok(settings)
 }
 
-fn chosen<'a>(
-    services: &'a [(String, Node)],
-    choice: Option<&str>,
-) -> Result<(&'a str, &'a Node), ManifestError> {
+fn chosen<'a>(services: &'a [(String, Node)], choice: Option<&str>) -> Result<(&'a str, &'a Node), ManifestError> {
     let names = services.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     let found = match (services, choice) {
         ([], _) => return Err(ManifestError::Nothing("it has no services".to_owned())),

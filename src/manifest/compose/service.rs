@@ -84,7 +84,11 @@ pub(super) fn read(
     }
     settings.image = service.text("image")?.filter(|image| !image.is_empty());
     if service.get("build").is_some() && settings.image.is_none() {
-        settings.notice("compose-setting-not-used", format!("{path}.build was not followed: austere builds nothing"), "");
+        settings.notice(
+            "compose-setting-not-used",
+            format!("{path}.build was not followed: austere builds nothing"),
+            "",
+        );
     }
     if service.get("extends").is_some() {
         settings.warn("not-followed", format!("{path}.extends: what the other service says was not taken over"), "");
@@ -94,7 +98,11 @@ pub(super) fn read(
             Value::List(list) => list.iter().filter_map(|one| one.text("").ok().map(str::to_owned)).collect(),
             _ => others.entries("depends_on")?.iter().map(|(name, _)| name.clone()).collect(),
         };
-        settings.warn("container-not-run", format!("the services it depends on were not run: {}", names.join(", ")), "");
+        settings.warn(
+            "container-not-run",
+            format!("the services it depends on were not run: {}", names.join(", ")),
+            "",
+        );
     }
     if service.bool("privileged")? == Some(true) {
         let why = "austere does not run privileged containers: there would be nothing to verify";
@@ -224,7 +232,10 @@ fn surroundings(service: &mut Fields<'_>, node: &Node, settings: &mut Settings) 
     let place = service.path("working_dir");
     settings.working_dir = service.text("working_dir")?;
     if let Some(dir) = settings.working_dir.as_ref().filter(|dir| !dir.starts_with('/')) {
-        return Err(service.get("working_dir").unwrap_or(node).wrong(&place, format_args!("`{dir}` is not an absolute path")));
+        return Err(service
+            .get("working_dir")
+            .unwrap_or(node)
+            .wrong(&place, format_args!("`{dir}` is not an absolute path")));
     }
     settings.hostname = service.text("hostname")?;
     settings.init = service.bool("init")? == Some(true);
@@ -273,7 +284,11 @@ fn limits(service: &mut Fields<'_>, settings: &mut Settings) -> Result<(), Manif
                 _ => format!("{name}={}", node.word(&path)?),
             };
             if name == "core" {
-                settings.notice("compose-setting-not-used", format!("{path} was not followed: there are no core files"), "");
+                settings.notice(
+                    "compose-setting-not-used",
+                    format!("{path} was not followed: there are no core files"),
+                    "",
+                );
                 continue;
             }
             settings.ulimits.push(text.parse::<Ulimit>().map_err(|error| node.wrong(&path, error))?);
@@ -284,7 +299,16 @@ fn limits(service: &mut Fields<'_>, settings: &mut Settings) -> Result<(), Manif
     settings.cpus = service.word("cpus")?;
     settings.pids = pids(service, "pids_limit")?;
     let Some(mut deploy) = service.map("deploy")? else { return Ok(()) };
-    deploy.skip(&["mode", "replicas", "endpoint_mode", "labels", "placement", "restart_policy", "rollback_config", "update_config"]);
+    deploy.skip(&[
+        "mode",
+        "replicas",
+        "endpoint_mode",
+        "labels",
+        "placement",
+        "restart_policy",
+        "rollback_config",
+        "update_config",
+    ]);
     if let Some(mut resources) = deploy.map("resources")? {
         resources.skip(&["reservations"]);
         if let Some(mut limits) = resources.map("limits")? {

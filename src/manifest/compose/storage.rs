@@ -113,7 +113,10 @@ fn long(path: &str, node: &Node, settings: &mut Settings) -> Result<(), Manifest
             settings.mounts.push(Mount::Tmpfs(tmpfs));
             Ok(())
         }
-        _ => Err(node.wrong(path, format_args!("`{kind}` is not a type of mount that austere has: bind, volume or tmpfs"))),
+        _ => {
+            Err(node
+                .wrong(path, format_args!("`{kind}` is not a type of mount that austere has: bind, volume or tmpfs")))
+        }
     }
 }
 
@@ -141,7 +144,12 @@ fn given(
     let mode = mode.and_then(|mode| u32::from_str_radix(mode.trim_start_matches("0o"), 8).ok()).unwrap_or(0o444);
     let declared = document.at(&[key, &name]);
     let text = |field: &str| declared.and_then(|node| node.at(&[field])).and_then(|node| node.text("").ok());
-    if declared.is_none() && document.at(&[key]).and_then(|all| all.entries("").ok()).is_none_or(|all| all.iter().all(|(known, _)| *known != name)) {
+    if declared.is_none()
+        && document
+            .at(&[key])
+            .and_then(|all| all.entries("").ok())
+            .is_none_or(|all| all.iter().all(|(known, _)| *known != name))
+    {
         return Err(node.wrong(path, format_args!("the file has no {} `{name}`", key.trim_end_matches('s'))));
     }
     let content = match (text("file"), text("content"), text("environment")) {

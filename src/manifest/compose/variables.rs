@@ -38,11 +38,7 @@ pub(super) fn fill(
     Ok(())
 }
 
-fn interpolate(
-    text: &str,
-    variables: &BTreeMap<String, String>,
-    missing: &mut Vec<String>,
-) -> Result<String, String> {
+fn interpolate(text: &str, variables: &BTreeMap<String, String>, missing: &mut Vec<String>) -> Result<String, String> {
     let wrong = || format!("`{text}` has a `$` that names no variable; a `$` of its own is written `$$`");
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('$') {

@@ -98,7 +98,7 @@ pub(super) fn read(
     volumes.mount(&mut fields, &pairs, settings)?;
     resources(&mut fields, settings)?;
     probes::read(&mut fields, settings)?;
-    others(&mut pod, &mut fields, settings)?;
+    others(&mut pod, &mut fields, node, settings)?;
     pod.finish(&mut settings.findings);
     fields.finish(&mut settings.findings);
     Ok(())
@@ -174,22 +174,31 @@ fn resources(fields: &mut Fields<'_>, settings: &mut Settings) -> Result<(), Man
     Ok(())
 }
 
+/// The volumes that a container mounts, each with its place.
+fn mounts(container: &Node) -> Vec<(&str, &str)> {
+    let list = container.at(&["volumeMounts"]).and_then(|node| node.list("").ok()).unwrap_or_default();
+    list.iter()
+        .filter_map(|node| Some((node.at(&["name"])?.text("").ok()?, node.at(&["mountPath"])?.text("").ok()?)))
+        .collect()
+}
+
 /// What is not done here, and said.
-fn others(pod: &mut Fields<'_>, fields: &mut Fields<'_>, settings: &mut Settings) -> Result<(), ManifestError> {
+fn others(
+    pod: &mut Fields<'_>,
+    fields: &mut Fields<'_>,
+    container: &Node,
+    settings: &mut Settings,
+) -> Result<(), ManifestError> {
     for (path, node) in pod.list("initContainers")? {
         let mut init = Fields::of(node, &*path)?;
         let name = init.required("name", node)?;
-        let mounts = init.list("volumeMounts")?;
-        let mounted = mounts.iter().filter_map(|(_, node)| node.at(&["mountPath"])?.text("").ok());
-        let shared: Vec<&str> = mounted.collect();
         let what = if init.text("restartPolicy")?.as_deref() == Some("Always") { "sidecar" } else { "init container" };
-        let message = format!("the {what} `{name}` was not run");
-        if shared.is_empty() {
-            settings.warn("init-container-not-run", message, "");
-        } else {
-            let advice = "what it would have written there has to be given with -v";
-            let message = format!("{message}; it mounts {}", shared.join(", "));
-            settings.warn("init-container-not-run", message, advice);
+        settings.warn("init-container-not-run", format!("the {what} `{name}` was not run"), "");
+        for (volume, _) in mounts(node) {
+            for (_, target) in mounts(container).into_iter().filter(|(own, _)| *own == volume) {
+                let message = format!("{target} lacks what the {what} `{name}` would have written there");
+                settings.stand_in(target, true, message);
+            }
         }
     }
     if !pod.list("ephemeralContainers")?.is_empty() {
@@ -199,7 +208,8 @@ fn others(pod: &mut Fields<'_>, fields: &mut Fields<'_>, settings: &mut Settings
         for key in ["postStart", "preStop"] {
             if hooks.get(key).is_some() {
                 let message = format!("{} was not run", hooks.path(key));
-                let advice = "a hook that executes needs a second exec in the container; an httpGet or a sleep does not";
+                let advice =
+                    "a hook that executes needs a second exec in the container; an httpGet or a sleep does not";
                 settings.warn("hook-not-run", message, advice);
             }
         }
@@ -208,7 +218,11 @@ fn others(pod: &mut Fields<'_>, fields: &mut Fields<'_>, settings: &mut Settings
         hooks.finish(&mut settings.findings);
     }
     if let Some(path) = fields.text("terminationMessagePath")?.filter(|path| path != "/dev/termination-log") {
-        settings.notice("pod-setting-not-used", format!("no file was mounted at {path} for the termination message"), "");
+        settings.notice(
+            "pod-setting-not-used",
+            format!("no file was mounted at {path} for the termination message"),
+            "",
+        );
     }
     if !fields.list("volumeDevices")?.is_empty() {
         settings.warn("pod-setting-not-used", "block devices (volumeDevices) were not given".to_owned(), "");

@@ -99,7 +99,8 @@ fn value_from(
             Some(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
             None if is_optional => None,
             None => {
-                let message = format!("{name} is `{STAND_IN}`: the key `{key}` of the {kind} `{object}` is not in the file");
+                let message =
+                    format!("{name} is `{STAND_IN}`: the key `{key}` of the {kind} `{object}` is not in the file");
                 settings.stand_in(name, true, message);
                 Some(STAND_IN.to_owned())
             }
@@ -167,9 +168,7 @@ fn resource_value(
     settings: &mut Settings,
 ) -> Result<String, ManifestError> {
     let (of, what) = resource.split_once('.').unwrap_or(("limits", resource));
-    let quantity = |text: &str| {
-        text.parse::<Quantity>().map_err(|error| node.wrong("resourceFieldRef", error))
-    };
+    let quantity = |text: &str| text.parse::<Quantity>().map_err(|error| node.wrong("resourceFieldRef", error));
     let divisor = match divisor {
         "" | "0" => quantity("1")?,
         text => quantity(text)?,
@@ -177,7 +176,11 @@ fn resource_value(
     match source.resources.and_then(|resources| resources.at(&[of, what])) {
         Some(given) => Ok(quantity(&given.word("resources")?)?.divided(divisor).to_string()),
         None => {
-            settings.stand_in(name, false, format!("{name} is `1`: only a node knows what {resource} is where it is not set"));
+            settings.stand_in(
+                name,
+                false,
+                format!("{name} is `1`: only a node knows what {resource} is where it is not set"),
+            );
             Ok("1".to_owned())
         }
     }

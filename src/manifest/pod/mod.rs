@@ -63,7 +63,8 @@ fn chosen<'a, 'b>(objects: &'b Objects<'a>, choice: Option<&str>) -> Result<(&'b
         let why = objects.findings.first().map_or("it has no object at all", |finding| finding.message.as_str());
         return Err(ManifestError::Nothing(why.to_owned()));
     }
-    let names = all.iter().map(|(workload, _, name)| format!("{}/{name}", workload.name)).collect::<Vec<_>>().join(", ");
+    let names =
+        all.iter().map(|(workload, _, name)| format!("{}/{name}", workload.name)).collect::<Vec<_>>().join(", ");
     let is_meant = |workload: &Workload<'_>, name: &str| match choice {
         Some(choice) => choice == name || choice == format!("{}/{name}", workload.name),
         None => {
@@ -74,7 +75,11 @@ fn chosen<'a, 'b>(objects: &'b Objects<'a>, choice: Option<&str>) -> Result<(&'b
     let meant: Vec<_> = all.iter().filter(|(workload, _, name)| is_meant(workload, name)).collect();
     match (meant[..].first(), meant.len(), choice) {
         (Some((workload, index, _)), 1, _) => Ok((workload, *index)),
-        (None, _, Some(choice)) => Err(ManifestError::Choice(format!("it has no container `{choice}`; there are {names}"))),
-        _ => Err(ManifestError::Choice(format!("it has several containers: {names}\n  hint: choose one with --container"))),
+        (None, _, Some(choice)) => {
+            Err(ManifestError::Choice(format!("it has no container `{choice}`; there are {names}")))
+        }
+        _ => Err(ManifestError::Choice(format!(
+            "it has several containers: {names}\n  hint: choose one with --container"
+        ))),
     }
 }

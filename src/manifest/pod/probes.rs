@@ -90,7 +90,11 @@ fn question(
         return Ok(None);
     }
     if action == "grpc" {
-        settings.warn("probe-not-asked", format!("{path} speaks gRPC, which austere does not"), "--tcp asks whether the port accepts");
+        settings.warn(
+            "probe-not-asked",
+            format!("{path} speaks gRPC, which austere does not"),
+            "--tcp asks whether the port accepts",
+        );
         return Ok(None);
     }
     let key = if action == "httpGet" { "httpGet" } else { "tcpSocket" };
@@ -139,7 +143,9 @@ fn port(target: &mut Fields<'_>, at: &Node, place: &str, ports: &[Port]) -> Resu
     match &node.value {
         Value::Text(name) => match ports.iter().find(|port| port.name.as_ref() == Some(name)) {
             Some(port) => Ok(port.number),
-            None => name.parse().map_err(|_| node.wrong(&path, format_args!("the container has no port named `{name}`"))),
+            None => {
+                name.parse().map_err(|_| node.wrong(&path, format_args!("the container has no port named `{name}`")))
+            }
         },
         _ => {
             let number = node.number::<u16>(&path)?;

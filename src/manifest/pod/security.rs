@@ -23,7 +23,9 @@ pub(super) fn read(
         let id = |context: &mut Fields<'_>, key: &'static str| -> Result<Option<u32>, ManifestError> {
             let (path, given) = (context.path(key), context.number::<u32>(key)?);
             match (given, context.get(key)) {
-                (Some(id), Some(node)) if id > LAST_ID => Err(node.wrong(&path, format_args!("{id} is above {LAST_ID}"))),
+                (Some(id), Some(node)) if id > LAST_ID => {
+                    Err(node.wrong(&path, format_args!("{id} is above {LAST_ID}")))
+                }
                 (given, _) => Ok(given),
             }
         };

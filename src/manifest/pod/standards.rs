@@ -74,16 +74,8 @@ const SAFE_SYSCTLS: [&str; 10] = [
 const SELINUX_TYPES: [&str; 5] = ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 
 /// Kinds of volume that the restricted standard allows.
-const VOLUMES: [&str; 8] = [
-    "configMap",
-    "csi",
-    "downwardAPI",
-    "emptyDir",
-    "ephemeral",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-];
+const VOLUMES: [&str; 8] =
+    ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
 
 /// A pod as the checks see it.
 struct Pod<'a> {
@@ -166,9 +158,8 @@ impl<'a> Pod<'a> {
         let saying = |places: Vec<Place<'_>>, is_wrong: &dyn Fn(&Node) -> bool| -> Vec<String> {
             places.iter().filter(|(_, node)| is_wrong(node)).map(said).collect()
         };
-        let every = |keys: &[&str]| -> Vec<Place<'a>> {
-            self.containers.iter().flat_map(|one| elements(one, keys)).collect()
-        };
+        let every =
+            |keys: &[&str]| -> Vec<Place<'a>> { self.containers.iter().flat_map(|one| elements(one, keys)).collect() };
         let host_namespaces =
             ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter_map(|key| self.pod_field(&[key])).collect();
         let volumes = elements(&self.whole(), &["volumes"]);
@@ -186,12 +177,16 @@ impl<'a> Pod<'a> {
             check("host-path-volumes", host_paths.collect()),
             check("host-ports", saying(host_ports, &|node| node.value != Value::Number("0".to_owned()))),
             check("host-probes", self.probe_hosts()),
-            check("apparmor", [
-                saying(self.contexts(&["appArmorProfile", "type"]), &|node| {
-                    !["RuntimeDefault", "Localhost"].contains(&text(node))
-                }),
-                self.apparmor_annotations(),
-            ].concat()),
+            check(
+                "apparmor",
+                [
+                    saying(self.contexts(&["appArmorProfile", "type"]), &|node| {
+                        !["RuntimeDefault", "Localhost"].contains(&text(node))
+                    }),
+                    self.apparmor_annotations(),
+                ]
+                .concat(),
+            ),
             check("selinux", [selinux_types, saying(selinux_names, &|node| !text(node).is_empty())].concat()),
             check("proc-mount", saying(self.contexts(&["procMount"]), &|node| text(node) != "Default")),
             check("seccomp", saying(self.contexts(&["seccompProfile", "type"]), &|node| text(node) == "Unconfined")),

@@ -49,7 +49,12 @@ impl Volumes {
         settings: &mut Settings,
     ) -> Result<Self, ManifestError> {
         let mut all = BTreeMap::new();
-        for claim in workload.object.at(&["spec", "volumeClaimTemplates"]).and_then(|node| node.list("").ok()).unwrap_or_default() {
+        for claim in workload
+            .object
+            .at(&["spec", "volumeClaimTemplates"])
+            .and_then(|node| node.list("").ok())
+            .unwrap_or_default()
+        {
             if let Some(name) = claim.at(&["metadata", "name"]).and_then(|node| node.text("").ok()) {
                 all.insert(name.to_owned(), claimed(&format!("the claim template `{name}`")));
             }
@@ -60,7 +65,9 @@ impl Volumes {
             let kinds = node.entries(&path)?.iter().filter(|(key, value)| key != "name" && value.value != Value::Null);
             let kinds: Vec<&(String, Node)> = kinds.collect();
             let [(kind, given)] = kinds[..] else {
-                return Err(node.wrong(&path, format_args!("a volume is of one kind, and this one is of {}", kinds.len())));
+                return Err(
+                    node.wrong(&path, format_args!("a volume is of one kind, and this one is of {}", kinds.len()))
+                );
             };
             let place = format!("{path}.{kind}");
             let read = one(kind, given, &place, source, settings)?;
@@ -105,7 +112,8 @@ impl Volumes {
             let volume = volume.ok_or_else(|| node.wrong(&path, format_args!("the pod has no volume `{name}`")))?;
             let place = (name.clone(), sub.clone());
             if seen.contains(&place) && !matches!(volume, Volume::Files { .. }) {
-                let message = format!("the volume `{name}` is mounted twice, and at {} it is another one", target.display());
+                let message =
+                    format!("the volume `{name}` is mounted twice, and at {} it is another one", target.display());
                 settings.stand_in(&target.to_string_lossy(), true, message);
             }
             seen.push(place);
@@ -185,7 +193,10 @@ impl Volumes {
 }
 
 fn claimed(what: &str) -> Volume {
-    Volume::Writable(format!("{what}; in a cluster its folder belongs to root unless fsGroup gives it to the app"), false)
+    Volume::Writable(
+        format!("{what}; in a cluster its folder belongs to root unless fsGroup gives it to the app"),
+        false,
+    )
 }
 
 /// Reads one volume.
@@ -203,7 +214,8 @@ fn one(
             let limit = fields.word("sizeLimit")?;
             let size = match (limit, fields.get("sizeLimit")) {
                 (Some(limit), Some(node)) => {
-                    let quantity: Quantity = limit.parse().map_err(|error| node.wrong(&fields.path("sizeLimit"), error))?;
+                    let quantity: Quantity =
+                        limit.parse().map_err(|error| node.wrong(&fields.path("sizeLimit"), error))?;
                     quantity.units().filter(|size| *size > 0)
                 }
                 _ => None,
@@ -351,5 +363,9 @@ fn downward(
 /// A path that stays inside a volume.
 fn inside(text: &str, node: &Node, path: &str) -> Result<String, ManifestError> {
     let fits = !text.is_empty() && Path::new(text).components().all(|part| matches!(part, Component::Normal(_)));
-    if fits { Ok(text.to_owned()) } else { Err(node.wrong(path, format_args!("`{text}` has to stay inside the volume"))) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(node.wrong(path, format_args!("`{text}` has to stay inside the volume")))
+    }
 }

@@ -49,7 +49,8 @@ impl<'a> Objects<'a> {
             objects.add(document, &mut skipped)?;
         }
         if !skipped.is_empty() {
-            let message = format!("nothing runs for these objects, and they were not looked at: {}", skipped.join(", "));
+            let message =
+                format!("nothing runs for these objects, and they were not looked at: {}", skipped.join(", "));
             objects.findings.push(note("manifest-skipped", Severity::Notice, message, ""));
         }
         Ok(objects)
@@ -76,9 +77,7 @@ impl<'a> Objects<'a> {
             "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
                 (&["spec", "template", "spec"], "spec.template.spec")
             }
-            "CronJob" => {
-                (&["spec", "jobTemplate", "spec", "template", "spec"], "spec.jobTemplate.spec.template.spec")
-            }
+            "CronJob" => (&["spec", "jobTemplate", "spec", "template", "spec"], "spec.jobTemplate.spec.template.spec"),
             _ => {
                 skipped.push(format!("{kind}/{name}"));
                 return Ok(());
@@ -108,7 +107,8 @@ impl<'a> Workload<'a> {
         if list.is_empty() {
             return Err(self.spec.wrong(&format!("{}.containers", self.path), "there has to be one"));
         }
-        let named = |(path, node): (String, &'a Node)| Ok((Fields::of(node, &*path)?.required("name", node)?, node, path));
+        let named =
+            |(path, node): (String, &'a Node)| Ok((Fields::of(node, &*path)?.required("name", node)?, node, path));
         list.into_iter().map(named).collect()
     }
 }
