@@ -18,6 +18,8 @@ pub(super) fn read(
     let context = container.get("securityContext").unwrap_or(node);
     let (mut of_pod, mut own) = (pod.map("securityContext")?, container.map("securityContext")?);
     let mut fs_group = None;
+    // Without a profile there is no filter, unless the node's kubelet has `SeccompDefault`.
+    settings.seccomp = Filter::Unconfined;
     for (context, is_pod) in [(&mut of_pod, true), (&mut own, false)] {
         let Some(context) = context else { continue };
         let id = |context: &mut Fields<'_>, key: &'static str| -> Result<Option<u32>, ManifestError> {
@@ -60,7 +62,6 @@ pub(super) fn read(
     Ok(fs_group)
 }
 
-/// Without a profile there is no filter, unless the node's kubelet has `SeccompDefault`.
 fn seccomp(context: &mut Fields<'_>, settings: &mut Settings) -> Result<(), ManifestError> {
     let (path, node) = (context.path("seccompProfile"), context.get("seccompProfile"));
     let (Some(mut profile), Some(node)) = (context.map("seccompProfile")?, node) else { return Ok(()) };

@@ -240,29 +240,27 @@ impl<'a> Pod<'a> {
         let root_users = root_users.iter().filter(|(_, node)| node.value == Value::Number("0".to_owned())).map(said);
         vec![
             check("volume-types", volumes.collect()),
-            check("privilege-escalation", self.each(&["allowPrivilegeEscalation"], &|node| is(node, false), None)),
-            check("running-as-non-root", {
-                let pod = self.pod_field(&["securityContext", "runAsNonRoot"]).map(|(_, node)| is(node, true));
-                self.each(&["runAsNonRoot"], &|node| is(node, true), pod)
-            }),
+            check("privilege-escalation", self.each(&["allowPrivilegeEscalation"], &|node| is(node, false))),
+            check("running-as-non-root", self.each(&["runAsNonRoot"], &|node| is(node, true))),
             check("running-as-non-root-user", root_users.collect()),
-            check("seccomp", {
-                let fits = |node: &Node| ["RuntimeDefault", "Localhost"].contains(&text(node));
-                let pod = self.pod_field(&["securityContext", "seccompProfile", "type"]).map(|(_, node)| fits(node));
-                self.each(&["seccompProfile", "type"], &fits, pod)
-            }),
+            check(
+                "seccomp",
+                self.each(&["seccompProfile", "type"], &|node| ["RuntimeDefault", "Localhost"].contains(&text(node))),
+            ),
             check("capabilities", self.capabilities()),
         ]
     }
 
-    /// The containers whose own field does not fit, or that have none while the pod's does not fit either.
-    fn each(&self, keys: &[&str], fits: &dyn Fn(&Node) -> bool, pod: Option<bool>) -> Vec<String> {
+    /// The pod's field and the containers' that do not fit, and the containers that have none where the pod has none either.
+    fn each(&self, keys: &[&str], fits: &dyn Fn(&Node) -> bool) -> Vec<String> {
         let keys = [&["securityContext"], keys].concat();
+        let pod = self.pod_field(&keys);
         let wrong = |one: &Place<'a>| match field(one, &keys) {
             Some(place) => (!fits(place.1)).then(|| said(&place)),
-            None => (pod != Some(true)).then(|| format!("{}.{}: not set", one.0, keys.join("."))),
+            None => pod.is_none().then(|| format!("{}.{}: not set", one.0, keys.join("."))),
         };
-        self.containers.iter().filter_map(wrong).collect()
+        let of_pod = pod.iter().filter(|(_, node)| !fits(node)).map(said);
+        of_pod.chain(self.containers.iter().filter_map(wrong)).collect()
     }
 
     fn capabilities(&self) -> Vec<String> {
