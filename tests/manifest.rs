@@ -328,7 +328,7 @@ id -G | grep -qw 3000
         let cases = [
             (format!("{script}{real}"), user(", fsGroup: 3000"), "pass"),
             // Without the group the key is root's alone.
-            (format!("{script}cat /etc/key/key && exit 5\n"), user(""), "pass"),
+            (format!("{script}cat /etc/key/key && exit 5\nexit 0\n"), user(""), "pass"),
             (format!("{script}cat /etc/key/key\n"), user(""), "fail"),
             (format!("{script}cat /etc/key/key\n"), user(", runAsGroup: 7").replace("1000", "0"), "pass"),
         ];
