@@ -9,7 +9,7 @@
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
 //! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
-//! | 5 evidence | [`smoke`] | what the app did |
+//! | 5 evidence | [`smoke`] [`trace`] | what the app did |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
 //! | 7 doors | [`cli`] [`example`] [`init`] | arguments, exit codes, standard output |
 
@@ -45,5 +45,6 @@ pub mod source;
 pub mod store;
 pub mod sys;
 pub mod sysctls;
+pub mod trace;
 pub mod unpack;
 pub mod verdict;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::container::{self, ContainerArgs};
-use super::session::ImageArgs;
+use super::launch::Wishes;
+use super::session::{ImageArgs, Session};
+use super::usage::UsageArgs;
 use crate::finding::{Finding, Role, Severity};
 use crate::image;
 use crate::manifest::{Engine, Filter, Settings, StandIn, compose, pod};
@@ -73,6 +75,36 @@ impl ManifestArgs {
     }
 }
 
+/// Where the image is, and whom it is for.
+pub(super) fn subject(
+    manifest: Option<&Manifest>,
+    image: Option<&Reference>,
+    args: &ImageArgs,
+) -> anyhow::Result<(Reference, ImageArgs)> {
+    match (manifest, image) {
+        (Some(manifest), image) => Ok((manifest.reference(image)?, manifest.files(args))),
+        (None, Some(image)) => Ok((image.clone(), args.clone())),
+        (None, None) => anyhow::bail!("no image was named"),
+    }
+}
+
+/// How the image is to be run: as the manifest says, with what the flags change of it. `files` are those of [`subject`].
+pub(super) fn wishes(
+    manifest: Option<&Manifest>,
+    session: &Session,
+    files: &ImageArgs,
+    (container, usage, args): (&ContainerArgs, &UsageArgs, &[String]),
+) -> anyhow::Result<Wishes> {
+    let without = Vec::new();
+    let Some(manifest) = manifest else {
+        let profile = container.profile(&files.preset, args)?;
+        return Ok(Wishes { profile, limits: usage.limits()?, without, refusal: None });
+    };
+    let profile = container.profile_over(manifest.profile(&files.preset, container)?, args)?;
+    let refusal = manifest.refusal(files, &session.opened.image.config, session.account.uid)?;
+    Ok(Wishes { profile, limits: usage.limits_over(&manifest.settings)?, without, refusal })
+}
+
 fn text(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     if path == Path::new("-") {
@@ -103,7 +135,7 @@ fn variables(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 
 impl Manifest {
     /// Where the image is: as the command line says, else as the manifest does.
-    pub(super) fn reference(&self, given: Option<&Reference>) -> anyhow::Result<Reference> {
+    fn reference(&self, given: Option<&Reference>) -> anyhow::Result<Reference> {
         if let Some(given) = given {
             return Ok(given.clone());
         }
@@ -114,7 +146,7 @@ impl Manifest {
     }
 
     /// The same arguments for the manifest's user.
-    pub(super) fn files(&self, args: &ImageArgs) -> ImageArgs {
+    fn files(&self, args: &ImageArgs) -> ImageArgs {
         let mut args = args.clone();
         // The preset of the manifest's own engine, unless another was asked for.
         if let (Engine::Kubernetes, Ok(preset), true) = (
@@ -129,7 +161,7 @@ impl Manifest {
     }
 
     /// What the manifest gives, without what the flags put in its place.
-    pub(super) fn profile(&self, preset: &Preset, flags: &ContainerArgs) -> anyhow::Result<Profile> {
+    fn profile(&self, preset: &Preset, flags: &ContainerArgs) -> anyhow::Result<Profile> {
         let settings = &self.settings;
         let mut profile = Profile::hardened(preset.clone());
         let mut said = vec![self.said.clone()];
@@ -231,7 +263,7 @@ impl Manifest {
             role: Role::Static,
             severity: if stand_in.matters { Severity::Warning } else { Severity::Notice },
             message: stand_in.message.clone(),
-            advice: advice(&stand_in.place),
+            advice: Some(advice(&stand_in.place)),
             ..Finding::default()
         };
         self.stand_ins(flags).into_iter().map(stand_in).chain(self.settings.findings.iter().cloned()).collect()
@@ -244,12 +276,7 @@ impl Manifest {
     }
 
     /// Why the kubelet would not start it: it starts no root, and no name that could be root's, where `runAsNonRoot` is asked for.
-    pub(super) fn refusal(
-        &self,
-        args: &ImageArgs,
-        config: &image::Config,
-        uid: u32,
-    ) -> anyhow::Result<Option<Finding>> {
+    fn refusal(&self, args: &ImageArgs, config: &image::Config, uid: u32) -> anyhow::Result<Option<Finding>> {
         let is_number = args.user(config)?.is_number();
         let why = match (self.settings.account.non_root, uid, is_number) {
             (true, 0, _) => "runAsNonRoot is asked for, and the container would run as root",
@@ -268,12 +295,12 @@ impl Manifest {
 }
 
 /// The flag that gives what a stand-in stands for.
-fn advice(place: &str) -> Option<String> {
+fn advice(place: &str) -> String {
     match place {
-        "seccomp" => Some("give it with --security-opt seccomp=FILE".to_owned()),
-        path if path.starts_with('/') => Some(format!("give it with -v SOURCE:{path}:ro")),
-        name if name.contains(['.', '[']) => Some("give them with -e NAME=VALUE or --env-file FILE".to_owned()),
-        name => Some(format!("give it with -e {name}=VALUE")),
+        "seccomp" => "give it with --security-opt seccomp=FILE".to_owned(),
+        path if path.starts_with('/') => format!("give it with -v SOURCE:{path}:ro"),
+        name if name.contains(['.', '[']) => "give them with -e NAME=VALUE or --env-file FILE".to_owned(),
+        name => format!("give it with -e {name}=VALUE"),
     }
 }
 
@@ -296,14 +323,13 @@ fn capabilities(wanted: &Settings, preset: &Preset) -> anyhow::Result<BTreeSet<S
     Ok(match (wanted.engine, all(&wanted.cap_add), all(&wanted.cap_drop)) {
         // containerd: ALL first, then one by one, and what is dropped is dropped.
         (Engine::Kubernetes, _, true) => add.difference(&drop).cloned().collect(),
-        (Engine::Kubernetes, true, false) => everything.difference(&drop).cloned().collect(),
         (Engine::Kubernetes, false, false) => {
             preset.capabilities.union(&add).filter(|name| !drop.contains(*name)).cloned().collect()
         }
         // Docker: what is added stays.
         (Engine::Compose, true, true) => everything,
         (Engine::Compose, false, true) => add,
-        (Engine::Compose, true, false) => everything.difference(&drop).cloned().collect(),
+        (_, true, false) => everything.difference(&drop).cloned().collect(),
         (Engine::Compose, false, false) => preset.capabilities.difference(&drop).chain(&add).cloned().collect(),
     })
 }

@@ -56,9 +56,9 @@ enum Command {
     /// Run an image in the jail, test that it works there, and judge
     Verify(Box<verify::Args>),
     /// Run an image in the same jail, for a person
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Show an image's configuration, layers and entrypoint
-    Inspect(inspect::Args),
+    Inspect(Box<inspect::Args>),
     /// Write an image's merged root filesystem to a folder
     Unpack(unpack::Args),
     /// Show what this host can enforce

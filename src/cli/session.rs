@@ -25,7 +25,7 @@ use crate::manifest::Who;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::platform::Platform;
-use crate::profile::account::{Account, AccountError, User};
+use crate::profile::account::{self, Account, AccountError, User};
 use crate::profile::preset::Preset;
 use crate::reference::Reference;
 use crate::source::{self, Opened};
@@ -268,6 +268,16 @@ fn has_place(mode: ids::Mode, account: &Account) -> Result<(), CannotEnforce> {
 }
 
 impl Session {
+    /// The image's `/etc/passwd`; empty where it has none.
+    pub(super) fn passwd(&self) -> &[u8] {
+        self.accounts.passwd.as_deref().unwrap_or(b"")
+    }
+
+    /// Whether the app's user has an entry there.
+    pub(super) fn knows_user(&self) -> bool {
+        account::has_entry(self.passwd(), self.account.uid)
+    }
+
     /// The folders of the layers, base first.
     pub(super) fn layers(&self) -> Vec<PathBuf> {
         match &*self.files {

@@ -3,6 +3,7 @@
 mod attempt;
 mod plan;
 mod trials;
+mod watched;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use anyhow::Context;
 use super::Format;
 use super::container::ContainerArgs;
 use super::launch;
-use super::manifest::ManifestArgs;
+use super::manifest::{self, ManifestArgs};
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use crate::ids;
@@ -24,7 +25,7 @@ use crate::phases::{self, Phase};
 use crate::reference::Reference;
 use crate::report;
 use crate::smoke::plan::Plan;
-use crate::smoke::{self, Answer};
+use crate::smoke::{self, Answer, Outcome};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
@@ -62,6 +63,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub container: ContainerArgs,
+    /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
+    pub trace: Option<Option<PathBuf>>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -113,28 +117,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::print(&format!("{:#}\n", manifest.settings.shown()))?;
         return Ok(super::exit::PASS);
     }
-    let (reference, files) = match (&manifest, &args.image) {
-        (Some(manifest), image) => (manifest.reference(image.as_ref())?, manifest.files(&args.files)),
-        (None, Some(image)) => (image.clone(), args.files.clone()),
-        (None, None) => anyhow::bail!("no image was named"),
-    };
+    let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
     let session = session::prepare_to_run(&reference, &files)?;
     let config = &session.opened.image.config;
     let settings = manifest.as_ref().map(|manifest| &manifest.settings);
     let plan = args.plan.plan_with(config, settings)?;
     let preset = &files.preset;
-    let profile = match &manifest {
-        Some(manifest) => args.container.profile_over(manifest.profile(preset, &args.container)?, &args.arguments)?,
-        None => args.container.profile(preset, &args.arguments)?,
-    };
-    let refusal =
-        manifest.as_ref().map(|manifest| manifest.refusal(&files, config, session.account.uid)).transpose()?;
-    let wishes = launch::Wishes {
-        profile,
-        limits: settings.map_or_else(|| Ok(args.usage.limits()?), |settings| args.usage.limits_over(settings))?,
-        without: args.without_measure.clone(),
-        refusal: refusal.flatten(),
-    };
+    let flags = (&args.container, &args.usage, &args.arguments[..]);
+    let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
+    wishes.without.clone_from(&args.without_measure);
 
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
@@ -149,18 +140,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let (Trial { outcome, mut measures, jail_took }, runs) = trials::decisive(trials);
-    let lacks = match (&manifest, outcome.answer) {
-        (Some(manifest), Answer::Fails) if wishes.refusal.is_none() => manifest.lacks(&args.container),
-        _ => Vec::new(),
-    };
+    let (Trial { mut outcome, mut measures, jail_took }, runs) = trials::decisive(trials);
+    let can_run = session.barred.is_none() && wishes.refusal.is_none();
+    let fails = can_run && outcome.answer == Answer::Fails;
+    let lacks = manifest.as_ref().filter(|_| fails).map_or_else(Vec::new, |manifest| manifest.lacks(&args.container));
     // What fails for want of something fails without hardening too.
-    let says_something = session.barred.is_none() && wishes.refusal.is_none() && lacks.is_empty();
+    let says_something = can_run && lacks.is_empty();
     measures.extend(lacks);
     let (baseline, unhardened_took) = match outcome.answer {
         Answer::Fails if says_something => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
+    if can_run && (fails || args.trace.is_some()) {
+        watch(args, &session, &wishes, &plan, baseline, &mut outcome)?;
+    }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
     findings.extend(manifest.iter().flat_map(|manifest| manifest.findings(&args.container)));
@@ -213,6 +206,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         },
     });
     args.deliver(&verdict)
+}
+
+/// Runs the app once more and watches it, so that the outcome can say why.
+fn watch(
+    args: &Args,
+    session: &Session,
+    wishes: &launch::Wishes,
+    plan: &Plan,
+    baseline: Baseline,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let Some(run) = watched::run(session, wishes, plan, outcome)? else { return Ok(()) };
+    if let Some(to) = &args.trace {
+        watched::write(&run.timeline, to.as_ref())?;
+    }
+    watched::explain(session, &run, baseline, outcome)
 }
 
 /// Passes on what the app wrote, with nothing in it that a terminal acts on.

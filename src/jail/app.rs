@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -28,6 +29,8 @@ pub struct App {
     line: Line,
     pumps: Pumps,
     guard: Option<Guard>,
+    /// It ends with the app.
+    watcher: Option<JoinHandle<()>>,
     room: Arc<Room>,
     started: Instant,
     stop_signal: i32,
@@ -55,6 +58,7 @@ impl App {
             line,
             pumps,
             guard: None,
+            watcher: None,
             room,
             started: Instant::now(),
             stop_signal,
@@ -94,6 +98,10 @@ impl App {
 
     pub(super) fn guarded_by(&mut self, guard: Guard) {
         self.guard = Some(guard);
+    }
+
+    pub(super) fn watched_by(&mut self, watcher: JoinHandle<()>) {
+        self.watcher = Some(watcher);
     }
 
     pub(super) fn has_brood(&mut self, has_brood: bool) {
@@ -150,6 +158,10 @@ impl App {
         }
         // PID 1 is gone, and the kernel has ended everything else in its namespace, or we have: the pipes run dry.
         self.pumps.finish();
+        if let Some(watcher) = self.watcher.take() {
+            // Joined, so that this process can have one thread again when it builds the next jail.
+            let _ = watcher.join();
+        }
         Ok(self.end)
     }
 
@@ -238,7 +250,7 @@ impl Subject for App {
     }
 
     fn is_at_rest(&self) -> bool {
-        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_at_rest())
+        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_family_at_rest())
     }
 }
 

@@ -4,6 +4,7 @@
 //! replaced by a stand-in or left away, and a finding says so. Documented in `docs/manifests.md`.
 
 pub mod compose;
+pub mod fields;
 pub mod node;
 pub mod pod;
 mod shown;

@@ -34,6 +34,7 @@ use crate::sys;
 
 /// Everything that the root is made of, decided and opened before the clone.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Plan {
     /// Layer folders by absolute path, base first. They are opened in the new mount namespace: an overlay takes no layer from another.
     pub layers: Vec<PathBuf>,
@@ -49,6 +50,10 @@ pub struct Plan {
     pub binds: Vec<Bind>,
     /// Where the app starts; made when the image lacks it.
     pub working_dir: String,
+    /// Whom a working directory that is made belongs to: user and group.
+    pub working_dir_owner: (u32, u32),
+    /// An empty file in /dev that everybody may write to.
+    pub termination_log: bool,
     /// Files that engines write: path and content.
     pub files: Vec<(String, String)>,
     /// Files with content of their own, in folders of a tmpfs too. They come after those.
@@ -97,7 +102,8 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let root = root.as_fd();
     let mut writable = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
-    inside::make_dir(root, &plan.working_dir, inside::shown_mode(plan.ids))?;
+    inside::make_working_dir(plan, root)?;
+    inside::link_mounts(root)?;
     kernel::mount_proc(root)?;
     kernel::mount_sys(plan, root)?;
     devices::mount_dev(plan, root, &devices)?;
@@ -110,6 +116,9 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
         set_read_only(root)?;
     }
     pivot(root)?;
+    if !plan.read_only {
+        writable.push(open_path(Path::new("/"))?);
+    }
     for path in ["/proc", "/dev"] {
         writable.push(open_path(Path::new(path))?);
     }

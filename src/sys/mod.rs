@@ -17,6 +17,7 @@ pub mod move_mount;
 pub mod open_tree;
 pub mod pidfd_send_signal;
 pub mod probe;
+pub mod ptrace;
 pub mod seccomp;
 pub mod seccomp_action;
 pub mod setrlimit;

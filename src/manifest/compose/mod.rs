@@ -2,13 +2,15 @@
 //!
 //! Source: the Compose specification, <https://github.com/compose-spec/compose-spec>.
 
+mod limits;
 mod service;
 mod storage;
 mod variables;
 
 use std::collections::BTreeMap;
 
-use super::node::{self, Dialect, Fields, Node};
+use super::fields::Fields;
+use super::node::{self, Dialect, Node};
 use super::{Engine, ManifestError, Settings};
 
 /// What one service of a file is to be.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{finish, storage};
-use crate::manifest::node::{Fields, Node, Value};
+use super::{finish, limits, storage};
+use crate::manifest::fields::Fields;
+use crate::manifest::node::{Node, Value};
 use crate::manifest::{EnvFile, Filter, ManifestError, Settings};
-use crate::profile::settings::{self, Network, Sysctl, Ulimit};
-use crate::profile::tmpfs;
+use crate::profile::settings::{self, Network, Sysctl};
 
 /// Keys that change nothing inside the container.
 const ELSEWHERE: [&str; 38] = [
@@ -114,7 +114,7 @@ pub(super) fn read(
     environment(&mut service, variables, settings)?;
     account(&mut service, settings)?;
     surroundings(&mut service, node, settings)?;
-    limits(&mut service, settings)?;
+    limits::read(&mut service, settings)?;
     storage::read(&mut service, document, variables, settings)?;
     ports(&mut service, settings)?;
     health(&mut service, settings)?;
@@ -131,13 +131,11 @@ pub(super) fn read(
 fn words(service: &mut Fields<'_>, key: &'static str) -> Result<Option<Vec<String>>, ManifestError> {
     let path = service.path(key);
     let Some(node) = service.get(key) else { return Ok(None) };
-    match &node.value {
-        Value::List(list) => list.iter().map(|word| word.word(&path)).collect::<Result<_, _>>().map(Some),
-        _ => {
-            let text = node.word(&path)?;
-            shlex::split(&text).map(Some).ok_or_else(|| node.wrong(&path, "a quote in it is not closed"))
-        }
+    if let Value::List(list) = &node.value {
+        return list.iter().map(|word| word.word(&path)).collect::<Result<_, _>>().map(Some);
     }
+    let text = node.word(&path)?;
+    shlex::split(&text).map(Some).ok_or_else(|| node.wrong(&path, "a quote in it is not closed"))
 }
 
 /// The pairs of a mapping, or of a list of `NAME=value`; a name alone has no value.
@@ -265,87 +263,6 @@ fn surroundings(service: &mut Fields<'_>, node: &Node, settings: &mut Settings) 
         settings.sysctls.push(pair.parse::<Sysctl>().map_err(|error| node.wrong(&path, error))?);
     }
     Ok(())
-}
-
-fn limits(service: &mut Fields<'_>, settings: &mut Settings) -> Result<(), ManifestError> {
-    let path = service.path("ulimits");
-    if let Some(node) = service.get("ulimits") {
-        for (name, node) in node.entries(&path)? {
-            let path = format!("{path}.{name}");
-            let text = match &node.value {
-                Value::Map(_) => {
-                    let mut both = Fields::of(node, &*path)?;
-                    let (soft, hard) = (both.word("soft")?, both.word("hard")?);
-                    let (Some(soft), Some(hard)) = (soft, hard) else {
-                        return Err(node.wrong(&path, "soft and hard have to be there"));
-                    };
-                    format!("{name}={soft}:{hard}")
-                }
-                _ => format!("{name}={}", node.word(&path)?),
-            };
-            if name == "core" {
-                settings.notice(
-                    "compose-setting-not-used",
-                    format!("{path} was not followed: there are no core files"),
-                    "",
-                );
-                continue;
-            }
-            settings.ulimits.push(text.parse::<Ulimit>().map_err(|error| node.wrong(&path, error))?);
-        }
-    }
-    settings.shm_size = size(service, "shm_size")?;
-    settings.memory = size(service, "mem_limit")?;
-    settings.cpus = service.word("cpus")?;
-    settings.pids = pids(service, "pids_limit")?;
-    let Some(mut deploy) = service.map("deploy")? else { return Ok(()) };
-    deploy.skip(&[
-        "mode",
-        "replicas",
-        "endpoint_mode",
-        "labels",
-        "placement",
-        "restart_policy",
-        "rollback_config",
-        "update_config",
-    ]);
-    if let Some(mut resources) = deploy.map("resources")? {
-        resources.skip(&["reservations"]);
-        if let Some(mut limits) = resources.map("limits")? {
-            settings.memory = size(&mut limits, "memory")?.or(settings.memory);
-            settings.cpus = limits.word("cpus")?.or(settings.cpus.take());
-            settings.pids = pids(&mut limits, "pids")?.or(settings.pids);
-            finish(limits, settings);
-        }
-        finish(resources, settings);
-    }
-    finish(deploy, settings);
-    Ok(())
-}
-
-fn size(fields: &mut Fields<'_>, key: &'static str) -> Result<Option<u64>, ManifestError> {
-    let (path, text) = (fields.path(key), fields.word(key)?);
-    match (text, fields.get(key)) {
-        (Some(text), Some(node)) => bytes(&text, &path, node).map(Some),
-        _ => Ok(None),
-    }
-}
-
-/// `64m`, `1gb` or a number of bytes.
-pub(super) fn bytes(text: &str, path: &str, node: &Node) -> Result<u64, ManifestError> {
-    let short = text.to_ascii_lowercase();
-    let short = short.strip_suffix('b').unwrap_or(&short);
-    tmpfs::bytes(short).ok_or_else(|| node.wrong(path, format_args!("`{text}` is not a size such as 64m or 1gb")))
-}
-
-fn pids(fields: &mut Fields<'_>, key: &'static str) -> Result<Option<u32>, ManifestError> {
-    let (path, text) = (fields.path(key), fields.word(key)?);
-    match (text.as_deref(), fields.get(key)) {
-        (Some("-1" | "0"), _) | (None, _) | (_, None) => Ok(None),
-        (Some(text), Some(node)) => {
-            text.parse().map(Some).map_err(|_| node.wrong(&path, format_args!("`{text}` is not a number of processes")))
-        }
-    }
 }
 
 /// The TCP ports of the container in `ports` and `expose`.

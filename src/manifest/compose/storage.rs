@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::finish;
-use crate::manifest::node::{Fields, Node, Value};
+use crate::manifest::fields::Fields;
+use crate::manifest::node::{Node, Value};
 use crate::manifest::{ManifestError, Settings};
 use crate::profile::file::File;
 use crate::profile::mount::{Bind, Mount};
@@ -105,7 +106,7 @@ fn long(path: &str, node: &Node, settings: &mut Settings) -> Result<(), Manifest
             let mut tmpfs = Tmpfs { read_only, mode: Some(0o1777), ..Tmpfs::at(place) };
             if let Some(mut options) = options {
                 if let Some(size) = options.word("size")? {
-                    tmpfs.size = Some(super::service::bytes(&size, path, node)?);
+                    tmpfs.size = Some(super::limits::bytes(&size, path, node)?);
                 }
                 tmpfs.mode = options.word("mode")?.and_then(|mode| mode.parse().ok()).or(tmpfs.mode);
                 finish(options, settings);

@@ -6,7 +6,8 @@ use super::env::{self, expand};
 use super::quantity::Quantity;
 use super::workload::{Objects, Workload};
 use super::{probes, security, volumes};
-use crate::manifest::node::{Fields, Node};
+use crate::manifest::fields::Fields;
+use crate::manifest::node::Node;
 use crate::manifest::{ManifestError, Settings};
 
 /// Fields of a pod that say where and when it runs, which changes nothing inside.

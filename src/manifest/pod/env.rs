@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::quantity::Quantity;
 use super::workload::{Objects, Workload};
-use crate::manifest::node::{Fields, Node};
+use crate::manifest::fields::Fields;
+use crate::manifest::node::Node;
 use crate::manifest::{ManifestError, Settings};
 
 /// What is given for a secret or a setting that is not in the file.
@@ -173,17 +174,12 @@ fn resource_value(
         "" | "0" => quantity("1")?,
         text => quantity(text)?,
     };
-    match source.resources.and_then(|resources| resources.at(&[of, what])) {
-        Some(given) => Ok(quantity(&given.word("resources")?)?.divided(divisor).to_string()),
-        None => {
-            settings.stand_in(
-                name,
-                false,
-                format!("{name} is `1`: only a node knows what {resource} is where it is not set"),
-            );
-            Ok("1".to_owned())
-        }
+    if let Some(given) = source.resources.and_then(|resources| resources.at(&[of, what])) {
+        return Ok(quantity(&given.word("resources")?)?.divided(divisor).to_string());
     }
+    let message = format!("{name} is `1`: only a node knows what {resource} is where it is not set");
+    settings.stand_in(name, false, message);
+    Ok("1".to_owned())
 }
 
 /// Puts variables in the place of `$(NAME)`; `$$` is a dollar, and what is not known stays as it is.
@@ -201,7 +197,7 @@ pub(super) fn expand(text: &str, pairs: &[(String, String)]) -> String {
         } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|after| after.split_once(')')) {
             match pairs.iter().find(|(known, _)| known == name) {
                 Some((_, value)) => out.push_str(value),
-                None => out.push_str(&format!("$({name})")),
+                None => out.extend(["$(", name, ")"]),
             }
             rest = after;
         } else {

@@ -1,6 +1,7 @@
 //! Kubernetes: objects that make pods, and one of their containers as the kubelet would start it.
 
 mod container;
+mod data;
 mod env;
 mod probes;
 mod quantity;
@@ -65,9 +66,10 @@ fn chosen<'a, 'b>(objects: &'b Objects<'a>, choice: Option<&str>) -> Result<(&'b
     }
     let names =
         all.iter().map(|(workload, _, name)| format!("{}/{name}", workload.name)).collect::<Vec<_>>().join(", ");
-    let is_meant = |workload: &Workload<'_>, name: &str| match choice {
-        Some(choice) => choice == name || choice == format!("{}/{name}", workload.name),
-        None => {
+    let is_meant = |workload: &Workload<'_>, name: &str| {
+        if let Some(choice) = choice {
+            choice == name || choice == format!("{}/{name}", workload.name)
+        } else {
             let said = workload.metadata.and_then(|metadata| metadata.at(&["annotations", DEFAULT_CONTAINER]));
             said.is_none_or(|said: &Node| said.text("").is_ok_and(|said| said == name))
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::image::Protocol;
-use crate::manifest::node::{Fields, Node, Value};
+use crate::manifest::fields::Fields;
+use crate::manifest::node::{Node, Value};
 use crate::manifest::{ManifestError, Settings};
 use crate::smoke::plan::{Probe, TIMEOUT};
 
@@ -140,16 +141,11 @@ fn http(target: &mut Fields<'_>, at: &Node, place: &str, port: u16) -> Result<Pr
 fn port(target: &mut Fields<'_>, at: &Node, place: &str, ports: &[Port]) -> Result<u16, ManifestError> {
     let path = format!("{place}.port");
     let Some(node) = target.get("port") else { return Err(at.wrong(&path, "it has to be there")) };
-    match &node.value {
-        Value::Text(name) => match ports.iter().find(|port| port.name.as_ref() == Some(name)) {
-            Some(port) => Ok(port.number),
-            None => {
-                name.parse().map_err(|_| node.wrong(&path, format_args!("the container has no port named `{name}`")))
-            }
-        },
-        _ => {
-            let number = node.number::<u16>(&path)?;
-            if number == 0 { Err(node.wrong(&path, "0 is not a port")) } else { Ok(number) }
-        }
+    if let Value::Text(name) = &node.value {
+        let named = ports.iter().find(|port| port.name.as_ref() == Some(name)).map(|port| port.number);
+        let why = || node.wrong(&path, format_args!("the container has no port named `{name}`"));
+        return named.or_else(|| name.parse().ok()).ok_or_else(why);
     }
+    let number = node.number::<u16>(&path)?;
+    if number == 0 { Err(node.wrong(&path, "0 is not a port")) } else { Ok(number) }
 }

@@ -1,6 +1,7 @@
 //! The security contexts of a pod and of its container, merged as the kubelet does: the container's field wins over the pod's.
 
-use crate::manifest::node::{Fields, Node};
+use crate::manifest::fields::Fields;
+use crate::manifest::node::Node;
 use crate::manifest::{Filter, ManifestError, Settings};
 use crate::profile::settings::{Sysctl, capabilities};
 

@@ -1,12 +1,14 @@
 //! A pod's volumes, and what stands in for those that only a cluster has.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
+use super::data::{Contents, Item};
 use super::env::{self, expand};
 use super::quantity::Quantity;
 use super::workload::Workload;
-use crate::manifest::node::{Fields, Node, Value};
+use crate::manifest::fields::Fields;
+use crate::manifest::node::{Node, Value};
 use crate::manifest::{ManifestError, Settings};
 use crate::profile::file::File;
 use crate::profile::mount::Mount;
@@ -22,21 +24,14 @@ pub(super) struct Volumes {
 enum Volume {
     /// A fresh folder in memory, of this size.
     Fresh { size: Option<u64> },
-    /// Files of the manifest's own or empty ones; what of them is a stand-in.
-    Files { files: Vec<Item>, stand_in: Option<String> },
+    /// Files of the manifest's own, or empty ones.
+    Files(Contents),
     /// A writable folder in place of something else.
     Writable(String, bool),
     /// A read-only one.
     Closed(String),
     /// An empty file.
     File(String),
-}
-
-#[derive(Clone)]
-struct Item {
-    path: String,
-    content: Vec<u8>,
-    mode: u32,
 }
 
 impl Volumes {
@@ -111,7 +106,7 @@ impl Volumes {
             let volume = self.all.get(&name);
             let volume = volume.ok_or_else(|| node.wrong(&path, format_args!("the pod has no volume `{name}`")))?;
             let place = (name.clone(), sub.clone());
-            if seen.contains(&place) && !matches!(volume, Volume::Files { .. }) {
+            if seen.contains(&place) && !matches!(volume, Volume::Files(_)) {
                 let message =
                     format!("the volume `{name}` is mounted twice, and at {} it is another one", target.display());
                 settings.stand_in(&target.to_string_lossy(), true, message);
@@ -130,7 +125,7 @@ impl Volumes {
     fn folder(&self, path: &Path) -> Tmpfs {
         // The kubelet's folder is everybody's; with fsGroup it is the group's, and what is made in it as well.
         let mode = Some(if self.fs_group.is_some() { 0o2777 } else { 0o777 });
-        Tmpfs { exec: true, suid: true, mode, gid: self.fs_group, ..Tmpfs::at(path.to_owned()) }
+        Tmpfs { exec: Some(true), suid: true, mode, gid: self.fs_group, ..Tmpfs::at(path.to_owned()) }
     }
 
     fn attach(&self, volume: &Volume, target: &Path, sub: &str, read_only: bool, settings: &mut Settings) {
@@ -152,43 +147,46 @@ impl Volumes {
                 settings.stand_in(&place, true, format!("{place} is an empty file in place of {what}"));
                 settings.files.push(File { path: place, content: Vec::new(), mode: 0o644, gid: None });
             }
-            Volume::Files { files, stand_in } => {
-                if let Some(what) = stand_in {
-                    settings.stand_in(&place, true, format!("{place} is empty in place of {what}"));
-                }
-                let below = |item: &Item| item.path.strip_prefix(sub)?.strip_prefix('/').map(str::to_owned);
-                let file = |path: &Path, item: &Item| File {
-                    path: path.to_string_lossy().into_owned(),
-                    content: item.content.clone(),
-                    // What a group is given, it may read.
-                    mode: item.mode | if self.fs_group.is_some() { 0o440 } else { 0 },
-                    gid: self.fs_group,
-                };
-                if let Some(item) = files.iter().find(|item| !sub.is_empty() && item.path == sub) {
-                    settings.files.push(file(target, item));
-                    return;
-                }
-                let inside: Vec<(PathBuf, &Item)> = files
-                    .iter()
-                    .filter_map(|item| {
-                        let path = if sub.is_empty() { Some(item.path.clone()) } else { below(item) };
-                        Some((target.join(path?), item))
-                    })
-                    .collect();
-                if inside.is_empty() && !sub.is_empty() {
-                    // A key that is not known is a file, as most are that are mounted alone.
-                    let empty = Item { path: sub.to_owned(), content: Vec::new(), mode: 0o644 };
-                    if stand_in.is_none() {
-                        let message = format!("{place} is an empty file: the volume has no `{sub}` in this file");
-                        settings.stand_in(&place, true, message);
-                    }
-                    settings.files.push(file(target, &empty));
-                    return;
-                }
-                settings.mounts.push(Mount::Tmpfs(Tmpfs { read_only: true, ..self.folder(target) }));
-                settings.files.extend(inside.iter().map(|(path, item)| file(path, item)));
-            }
+            Volume::Files(contents) => self.attach_files(contents, target, sub, settings),
         }
+    }
+
+    /// A folder of files, or the one file that `subPath` names.
+    fn attach_files(&self, contents: &Contents, target: &Path, sub: &str, settings: &mut Settings) {
+        let place = target.to_string_lossy().into_owned();
+        let stand_in = contents.stand_in();
+        if let Some(what) = &stand_in {
+            settings.stand_in(&place, true, format!("{place} is empty in place of {what}"));
+        }
+        let file = |path: String, item: &Item| File {
+            path,
+            content: item.content.clone(),
+            // What a group is given, it may read.
+            mode: item.mode | if self.fs_group.is_some() { 0o440 } else { 0 },
+            gid: self.fs_group,
+        };
+        if let Some(item) = contents.files.iter().find(|item| !sub.is_empty() && item.path == sub) {
+            settings.files.push(file(place, item));
+            return;
+        }
+        let below = |item: &Item| {
+            let rest =
+                if sub.is_empty() { Some(item.path.as_str()) } else { item.path.strip_prefix(sub)?.strip_prefix('/') };
+            Some(file(target.join(rest?).to_string_lossy().into_owned(), item))
+        };
+        let inside: Vec<File> = contents.files.iter().filter_map(below).collect();
+        if inside.is_empty() && !sub.is_empty() {
+            // A key that is not known is a file, as most are that are mounted alone.
+            if stand_in.is_none() {
+                let message = format!("{place} is an empty file: the volume has no `{sub}` in this manifest");
+                settings.stand_in(&place, true, message);
+            }
+            let empty = Item { path: sub.to_owned(), content: Vec::new(), mode: 0o644 };
+            settings.files.push(file(place, &empty));
+            return;
+        }
+        settings.mounts.push(Mount::Tmpfs(Tmpfs { read_only: true, ..self.folder(target) }));
+        settings.files.extend(inside);
     }
 }
 
@@ -224,31 +222,19 @@ fn one(
         }
         "configMap" | "secret" | "downwardAPI" => {
             let mode = default_mode(&mut fields)?;
-            let mut files = Vec::new();
-            let mut missing = Vec::new();
-            data(kind, &mut fields, node, mode, source, settings, &mut files, &mut missing)?;
-            Volume::Files { files, stand_in: (!missing.is_empty()).then(|| missing.join(" and ")) }
+            let mut contents = Contents::default();
+            contents.add(kind, &mut fields, node, mode, source, settings)?;
+            Volume::Files(contents)
         }
         "projected" => {
             let mode = default_mode(&mut fields)?;
-            let (mut files, mut missing) = (Vec::new(), Vec::new());
+            let mut contents = Contents::default();
             for (path, node) in fields.list("sources")? {
                 for (kind, given) in node.entries(&path)? {
-                    let mut fields = Fields::of(given, format!("{path}.{kind}"))?;
-                    match kind.as_str() {
-                        "configMap" | "secret" | "downwardAPI" => {
-                            data(kind, &mut fields, given, mode, source, settings, &mut files, &mut missing)?;
-                            fields.finish(&mut settings.findings);
-                        }
-                        _ => {
-                            let name = fields.text("path")?.unwrap_or_else(|| "token".to_owned());
-                            files.push(Item { path: inside(&name, given, &path)?, content: Vec::new(), mode });
-                            missing.push(format!("the {kind} `{name}`"));
-                        }
-                    }
+                    contents.add_source(kind, given, &path, mode, source, settings)?;
                 }
             }
-            Volume::Files { files, stand_in: (!missing.is_empty()).then(|| missing.join(" and ")) }
+            Volume::Files(contents)
         }
         "persistentVolumeClaim" => {
             let name = fields.required("claimName", node)?;
@@ -276,96 +262,5 @@ fn default_mode(fields: &mut Fields<'_>) -> Result<u32, ManifestError> {
     match (mode, fields.get("defaultMode")) {
         (Some(mode), Some(node)) if mode > 0o777 => Err(node.wrong(&path, "a mode is 0 to 0777")),
         (mode, _) => Ok(mode.unwrap_or(0o644)),
-    }
-}
-
-/// The files of a `ConfigMap`, a `Secret` or the downward API.
-#[expect(clippy::too_many_arguments, reason = "the last two are what it gives")]
-fn data(
-    kind: &str,
-    fields: &mut Fields<'_>,
-    node: &Node,
-    mode: u32,
-    source: &env::Source<'_>,
-    settings: &mut Settings,
-    files: &mut Vec<Item>,
-    missing: &mut Vec<String>,
-) -> Result<(), ManifestError> {
-    let is_optional = fields.bool("optional")? == Some(true);
-    let (object, name) = match kind {
-        "configMap" => ("ConfigMap", fields.text("name")?),
-        "secret" => {
-            // A volume names it in one way, a projected source in another.
-            let (secret, name) = (fields.text("secretName")?, fields.text("name")?);
-            ("Secret", secret.or(name))
-        }
-        _ => ("", Some(String::new())),
-    };
-    let name = name.ok_or_else(|| node.wrong(&fields.path("name"), "it has to be there"))?;
-    let known = source.objects.data.get(&(object, name.as_str()));
-    let items = fields.list("items")?;
-    if items.is_empty() {
-        match known {
-            Some(data) => {
-                for (key, content) in data {
-                    files.push(Item { path: (*key).to_owned(), content: content.clone(), mode });
-                }
-            }
-            None if kind == "downwardAPI" || is_optional => {}
-            None => missing.push(format!("the {object} `{name}`, which is not in the file")),
-        }
-        return Ok(());
-    }
-    let mut lacks = false;
-    for (path, node) in items {
-        let mut item = Fields::of(node, &*path)?;
-        let target = inside(&item.required("path", node)?, node, &path)?;
-        let mode = item.number::<u32>("mode")?.unwrap_or(mode) & 0o777;
-        let content = if kind == "downwardAPI" {
-            downward(&mut item, node, source, settings)?
-        } else {
-            let key = item.required("key", node)?;
-            let content = known.and_then(|data| data.get(key.as_str()));
-            lacks |= content.is_none() && !is_optional;
-            if content.is_none() && is_optional {
-                continue;
-            }
-            content.cloned().unwrap_or_default()
-        };
-        item.finish(&mut settings.findings);
-        files.push(Item { path: target, content, mode });
-    }
-    if lacks {
-        missing.push(format!("keys of the {object} `{name}`, which are not in the file"));
-    }
-    Ok(())
-}
-
-fn downward(
-    item: &mut Fields<'_>,
-    node: &Node,
-    source: &env::Source<'_>,
-    settings: &mut Settings,
-) -> Result<Vec<u8>, ManifestError> {
-    item.skip(&["resourceFieldRef"]);
-    let Some(mut reference) = item.map("fieldRef")? else { return Ok(Vec::new()) };
-    let field = reference.required("fieldPath", node)?;
-    reference.skip(&["apiVersion"]);
-    if let Some(list) = ["labels", "annotations"].into_iter().find(|list| field == format!("metadata.{list}")) {
-        let entries = source.workload.metadata.and_then(|metadata| metadata.at(&[list]));
-        let Some(Value::Map(entries)) = entries.map(|node| &node.value) else { return Ok(Vec::new()) };
-        let lines = entries.iter().map(|(name, value)| format!("{name}={:?}\n", value.word("").unwrap_or_default()));
-        return Ok(lines.collect::<String>().into_bytes());
-    }
-    Ok(env::field_value(&field, &item.path("fieldRef"), node, source, settings)?.into_bytes())
-}
-
-/// A path that stays inside a volume.
-fn inside(text: &str, node: &Node, path: &str) -> Result<String, ManifestError> {
-    let fits = !text.is_empty() && Path::new(text).components().all(|part| matches!(part, Component::Normal(_)));
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(node.wrong(path, format_args!("`{text}` has to stay inside the volume")))
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 
 use crate::finding::{Finding, Severity};
-use crate::manifest::node::{self, Dialect, Fields, Node};
+use crate::manifest::fields::Fields;
+use crate::manifest::node::{self, Dialect, Node};
 use crate::manifest::{ManifestError, note};
 
 /// Something that makes pods.
