@@ -8,6 +8,8 @@ pub mod fields;
 pub mod node;
 pub mod pod;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::time::Duration;

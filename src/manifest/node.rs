@@ -162,7 +162,11 @@ impl Node {
     ///
     /// Something else stands there.
     pub fn text(&self, path: &str) -> Result<&str, ManifestError> {
-        if let Value::Text(text) = &self.value { Ok(text) } else { Err(self.not(path, "text")) }
+        match &self.value {
+            Value::Text(text) if text.contains('\0') => Err(self.wrong(path, "there is a NUL in it")),
+            Value::Text(text) => Ok(text),
+            _ => Err(self.not(path, "text")),
+        }
     }
 
     /// Text, or what a number or a boolean is written as.
@@ -172,7 +176,8 @@ impl Node {
     /// A collection stands there.
     pub fn word(&self, path: &str) -> Result<String, ManifestError> {
         match &self.value {
-            Value::Text(text) | Value::Number(text) => Ok(text.clone()),
+            Value::Text(_) => self.text(path).map(str::to_owned),
+            Value::Number(text) => Ok(text.clone()),
             Value::Bool(on) => Ok(on.to_string()),
             Value::Null => Ok(String::new()),
             Value::List(_) | Value::Map(_) => Err(self.not(path, "text")),
