@@ -85,6 +85,11 @@ fn what_is_wrong_in_a_pod_is_said_in_a_line_with_its_place() {
         ("kind: Pod\nspec:\n  containers: []\n".to_owned(), "line 3, column 3: spec.containers: there has to be one"),
         ("kind: Service\nmetadata: {name: x}\n".to_owned(), "nothing in it has a container"),
         (String::new(), "nothing in it has a container"),
+        (pod("      env: [{name: A, value: \"\\0\"}]\n"), "spec.containers[0].env[0].value: there is a NUL in it"),
+        (
+            "kind: Pod\nmetadata: {name: \"a b\"}\nspec: {containers: [{name: x}]}\n".to_owned(),
+            "line 3, column 7: spec.hostname: `a b` is not a host name",
+        ),
         (
             pod("      env: [{name: A, value: 8080}]\n"),
             "line 6, column 30: spec.containers[0].env[0].value: a number where text is wanted: put it in quotes",

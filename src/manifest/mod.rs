@@ -231,6 +231,12 @@ impl Settings {
     }
 }
 
+/// Whether hostname(7) lets a text be a name, so that it is one word of /etc/hosts.
+fn is_host_name(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    !text.is_empty() && text.len() <= 253 && text.bytes().all(letter) && !text.starts_with(['-', '.'])
+}
+
 fn note(code: &str, severity: Severity, message: String, advice: &str) -> Finding {
     let advice = (!advice.is_empty()).then(|| advice.to_owned());
     Finding { code: code.to_owned(), role: Role::Static, severity, message, advice, ..Finding::default() }

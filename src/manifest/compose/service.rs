@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{finish, limits, storage};
 use crate::manifest::fields::Fields;
 use crate::manifest::node::{Node, Value};
-use crate::manifest::{EnvFile, Filter, ManifestError, Settings};
+use crate::manifest::{EnvFile, Filter, ManifestError, Settings, is_host_name};
 use crate::profile::settings::{self, Network, Sysctl};
 
 /// Keys that change nothing inside the container.
@@ -235,7 +235,11 @@ fn surroundings(service: &mut Fields<'_>, node: &Node, settings: &mut Settings) 
             .unwrap_or(node)
             .wrong(&place, format_args!("`{dir}` is not an absolute path")));
     }
+    let place = service.path("hostname");
     settings.hostname = service.text("hostname")?;
+    if let Some(name) = settings.hostname.as_ref().filter(|name| !is_host_name(name) || name.len() > 63) {
+        return Err(service.get("hostname").unwrap_or(node).wrong(&place, format_args!("`{name}` is not a host name")));
+    }
     settings.init = service.bool("init")? == Some(true);
     settings.stop_signal = service.word("stop_signal")?;
     match service.text("network_mode")?.as_deref() {
@@ -255,6 +259,9 @@ fn surroundings(service: &mut Fields<'_>, node: &Node, settings: &mut Settings) 
         }
         let address = value.parse();
         let path = service.path("extra_hosts");
+        if !is_host_name(&name) {
+            return Err(node.wrong(&path, format_args!("`{name}` is not a host name")));
+        }
         settings.hosts.push((name, address.map_err(|_| node.wrong(&path, format_args!("`{value}` is no address")))?));
     }
     for (name, value, node) in pairs(service, "sysctls", &['='])? {

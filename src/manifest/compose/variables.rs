@@ -16,7 +16,7 @@ pub(super) fn fill(
 ) -> Result<(), ManifestError> {
     match &mut node.value {
         Value::Text(text) if text.contains('$') => {
-            let filled = interpolate(text, variables, missing);
+            let filled = interpolate(text, variables, missing, 0);
             match filled {
                 Ok(filled) => node.value = Value::Text(filled),
                 Err(why) => return Err(node.wrong(path, why)),
@@ -38,7 +38,18 @@ pub(super) fn fill(
     Ok(())
 }
 
-fn interpolate(text: &str, variables: &BTreeMap<String, String>, missing: &mut Vec<String>) -> Result<String, String> {
+/// How many variables may stand in each other's defaults.
+const DEEPEST: usize = 16;
+
+fn interpolate(
+    text: &str,
+    variables: &BTreeMap<String, String>,
+    missing: &mut Vec<String>,
+    depth: usize,
+) -> Result<String, String> {
+    if depth > DEEPEST {
+        return Err(format!("more than {DEEPEST} variables stand in each other's defaults"));
+    }
     let wrong = || format!("`{text}` has a `$` that names no variable; a `$` of its own is written `$$`");
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('$') {
@@ -49,7 +60,7 @@ fn interpolate(text: &str, variables: &BTreeMap<String, String>, missing: &mut V
             rest = after;
         } else if let Some(inner) = rest.strip_prefix('{') {
             let end = closing(inner).ok_or_else(wrong)?;
-            out.push_str(&braced(&inner[..end], variables, missing)?.ok_or_else(wrong)?);
+            out.push_str(&braced(&inner[..end], variables, missing, depth)?.ok_or_else(wrong)?);
             rest = &inner[end + 1..];
         } else {
             let (name, after) = rest.split_at(name_length(rest));
@@ -69,6 +80,7 @@ fn braced(
     inner: &str,
     variables: &BTreeMap<String, String>,
     missing: &mut Vec<String>,
+    depth: usize,
 ) -> Result<Option<String>, String> {
     let (name, rest) = inner.split_at(name_length(inner));
     if name.is_empty() {
@@ -80,7 +92,7 @@ fn braced(
     Ok(Some(match (rest.chars().next(), set) {
         (None, _) if !is_strict => value(name, variables, missing),
         (Some('-' | '?'), Some(set)) => set.clone(),
-        (Some('-'), None) | (Some('+'), Some(_)) => interpolate(&rest[1..], variables, missing)?,
+        (Some('-'), None) | (Some('+'), Some(_)) => interpolate(&rest[1..], variables, missing, depth + 1)?,
         (Some('+'), None) => String::new(),
         (Some('?'), None) => return Err(format!("the variable {name} has to be set: {}", &rest[1..])),
         _ => return Ok(None),
@@ -134,11 +146,14 @@ mod tests {
             ("${A?gone}", "1"),
             ("<$B>", "<>"),
         ] {
-            assert_eq!(interpolate(text, &variables, &mut missing).as_deref(), Ok(filled), "{text}");
+            assert_eq!(interpolate(text, &variables, &mut missing, 0).as_deref(), Ok(filled), "{text}");
         }
         assert_eq!(missing, ["B"]);
         for text in ["$", "${", "${A", "$1", "${}", "${A:x}", "${A:}", "${E:?empty}", "${B?}"] {
-            assert!(interpolate(text, &variables, &mut missing).is_err(), "{text}");
+            assert!(interpolate(text, &variables, &mut missing, 0).is_err(), "{text}");
         }
+        let nested = |levels| format!("{}x{}", "${B:-".repeat(levels), "}".repeat(levels));
+        assert_eq!(interpolate(&nested(16), &variables, &mut missing, 0).as_deref(), Ok("x"));
+        assert!(interpolate(&nested(100_000), &variables, &mut missing, 0).is_err());
     }
 }

@@ -8,7 +8,7 @@ use super::workload::{Objects, Workload};
 use super::{probes, security, volumes};
 use crate::manifest::fields::Fields;
 use crate::manifest::node::Node;
-use crate::manifest::{ManifestError, Settings};
+use crate::manifest::{ManifestError, Settings, is_host_name};
 
 /// Fields of a pod that say where and when it runs, which changes nothing inside.
 const PLACEMENT: [&str; 29] = [
@@ -94,7 +94,7 @@ pub(super) fn read(
     settings.args = words(&mut fields, "args")?;
     settings.working_dir = absolute(&mut fields, "workingDir", node)?;
 
-    network(&mut pod, &name, settings)?;
+    network(&mut pod, workload.spec, &name, settings)?;
     let volumes = volumes::Volumes::read(&mut pod, workload, &source, fs_group, settings)?;
     volumes.mount(&mut fields, &pairs, settings)?;
     resources(&mut fields, settings)?;
@@ -125,16 +125,26 @@ fn absolute(fields: &mut Fields<'_>, key: &'static str, node: &Node) -> Result<O
     }
 }
 
-fn network(pod: &mut Fields<'_>, pod_name: &str, settings: &mut Settings) -> Result<(), ManifestError> {
+fn network(pod: &mut Fields<'_>, spec: &Node, pod_name: &str, settings: &mut Settings) -> Result<(), ManifestError> {
     let hostname = pod.text("hostname")?.unwrap_or_else(|| pod_name.to_owned());
     // As the kubelet cuts it.
     let cut: String = hostname.chars().take(63).collect();
-    settings.hostname = Some(cut.trim_end_matches(['-', '.']).to_owned());
+    let cut = cut.trim_end_matches(['-', '.']);
+    if !is_host_name(cut) {
+        let why = format!("`{cut}` is not a host name");
+        return Err(pod.get("hostname").unwrap_or(spec).wrong(&pod.path("hostname"), why));
+    }
+    settings.hostname = Some(cut.to_owned());
     for (path, node) in pod.list("hostAliases")? {
         let mut alias = Fields::of(node, &*path)?;
         let address = alias.required("ip", node)?;
         let ip: IpAddr = address.parse().map_err(|_| node.wrong(&path, format_args!("`{address}` is no address")))?;
-        settings.hosts.extend(alias.texts("hostnames")?.into_iter().map(|name| (name, ip)));
+        for name in alias.texts("hostnames")? {
+            if !is_host_name(&name) {
+                return Err(node.wrong(&path, format_args!("`{name}` is not a host name")));
+            }
+            settings.hosts.push((name, ip));
+        }
         alias.finish(&mut settings.findings);
     }
     for (key, instead) in [
