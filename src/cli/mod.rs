@@ -7,6 +7,7 @@ mod flags;
 mod inspect;
 mod launch;
 mod limits;
+mod manifest;
 mod progress;
 mod pull;
 mod run;
