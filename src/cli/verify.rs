@@ -65,8 +65,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH[:OPTIONS]", help_heading = "Jail")]
     pub tmpfs: Vec<Tmpfs>,
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
-    pub trace: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
+    pub trace: Option<PathBuf>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -149,7 +149,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None
     };
     if let (Some(to), Some(run)) = (&args.trace, &watched) {
-        watched::write(&run.timeline, to.as_ref())?;
+        watched::write(&run.timeline, to)?;
     }
     if let Some(run) = &watched {
         watched::explain(&session, run, baseline, &mut outcome)?;
@@ -161,7 +161,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
-        let files = session.entrypoint(&view, &config.argv()).findings;
+        let mut command = config.entrypoint.clone();
+        command.extend(if args.arguments.is_empty() { &config.cmd } else { &args.arguments }.iter().cloned());
+        let files = session.entrypoint(&view, &command).findings;
         diagnose::give_capabilities(&mut outcome, &files);
         findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
