@@ -29,7 +29,7 @@ use crate::smoke::{self, Answer, Outcome};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
-use crate::verdict::{Baseline, Evidence, Status, Verdict};
+use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
 use plan::PlanArgs;
 use trials::Trial;
@@ -65,8 +65,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub container: ContainerArgs,
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
-    pub trace: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
+    pub trace: Option<PathBuf>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -163,7 +163,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
-        findings.extend(session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings);
+        let files = session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings;
+        diagnose::give_capabilities(&mut outcome, &files);
+        findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
     let (image, account) = (&session.opened.image, &session.account);
@@ -220,7 +222,7 @@ fn watch(
 ) -> anyhow::Result<()> {
     let Some(run) = watched::run(session, wishes, plan, outcome)? else { return Ok(()) };
     if let Some(to) = &args.trace {
-        watched::write(&run.timeline, to.as_ref())?;
+        watched::write(&run.timeline, to)?;
     }
     watched::explain(session, &run, baseline, outcome)
 }
