@@ -60,7 +60,7 @@ enum Command {
     /// Show an image's configuration, layers and entrypoint
     Inspect(Box<inspect::Args>),
     /// Write an image's merged root filesystem to a folder
-    Unpack(unpack::Args),
+    Unpack(Box<unpack::Args>),
     /// Show what this host can enforce
     Doctor(doctor::Args),
     /// Show what is unpacked, and remove what nobody needs
