@@ -14,7 +14,8 @@ use crate::report::sbom::{self, Subject};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
     image: Reference,
     /// Arguments for the entrypoint, instead of the image's own
     #[arg(last = true, value_name = "ARGS")]

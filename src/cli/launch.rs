@@ -7,14 +7,18 @@ use anyhow::Context;
 use super::session::Session;
 use crate::caps;
 use crate::cgroup;
-use crate::ids::Identity;
+use crate::finding::Finding;
+use crate::ids::{self, Identity};
 use crate::image;
 use crate::jail::{Spec, Stdio};
 use crate::netns;
 use crate::platform::Platform;
+use crate::profile::account::Account;
+use crate::profile::file::File;
 use crate::profile::mount::{Bind, INIT};
 use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
 use crate::profile::settings::Network;
+use crate::profile::tmpfs::Tmpfs;
 use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seccomp::{self, Filter, Witness};
@@ -28,6 +32,8 @@ pub(super) struct Wishes {
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
     pub(super) without: Vec<String>,
+    /// Why an engine would not start it at all.
+    pub(super) refusal: Option<Finding>,
 }
 
 /// Builds the specification.
@@ -57,11 +63,12 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             ids,
             read_only: profile.read_only,
             volumes: [&config.volumes[..], &profile.volumes[..]].concat(),
-            tmpfs: surroundings::tmpfs(profile),
+            tmpfs: surroundings::tmpfs(profile).iter().map(|tmpfs| shown(tmpfs, ids)).collect(),
             binds,
             working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
             termination_log: preset.termination_log,
             files: [surroundings::files(profile)?, surroundings::passwd(session, profile, &working_dir)].concat(),
+            placed: placed(profile, account, ids),
             working_dir,
             masked_paths: covered(&preset.masked_paths),
             readonly_paths: covered(&preset.readonly_paths),
@@ -89,10 +96,26 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         ambient,
         sysctls: profile.sysctls.clone(),
         ulimits: profile.ulimits.clone(),
-        stop_signal: stop_signal(&config.stop_signal)?,
+        stop_signal: stop_signal(profile.stop_signal.as_ref().unwrap_or(&config.stop_signal))?,
         stdio,
         without: wishes.without.clone(),
     })
+}
+
+/// With one id there is no other group to give a folder to; what its group may do in it the app may.
+fn shown(tmpfs: &Tmpfs, ids: ids::Mode) -> Tmpfs {
+    let gid = if ids == ids::Mode::Single { None } else { tmpfs.gid };
+    Tmpfs { gid, ..tmpfs.clone() }
+}
+
+/// Files of the profile, with the rights that the app has to them.
+fn placed(profile: &Profile, account: &Account, ids: ids::Mode) -> Vec<File> {
+    let groups = [&[account.gid], &account.groups[..]].concat();
+    let one = |file: &File| match ids {
+        ids::Mode::Real | ids::Mode::Mapped => file.clone(),
+        ids::Mode::Single => File { mode: file.projected(account.uid, &groups), gid: None, ..file.clone() },
+    };
+    profile.files.iter().map(one).collect()
 }
 
 /// Docker's rule: an entrypoint that is given takes the image's command away with the image's entrypoint.

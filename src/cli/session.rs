@@ -15,11 +15,14 @@ use super::CannotEnforce;
 use super::launch;
 use super::limits::LimitArgs;
 use super::progress;
+use super::pull::PullArgs;
 use crate::finding::Finding;
 use crate::host;
 use crate::ids;
+use crate::image;
 use crate::inventory::{self, Credentials, Entrypoint};
 use crate::layers::{Layer, View};
+use crate::manifest::Who;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::platform::Platform;
@@ -90,11 +93,14 @@ impl IdChoice {
 const HARDENED_USER: &str = "65532";
 
 /// Where an image is, whom it is for, and what it may cost.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct ImageArgs {
-    /// The user the app runs as; its group is passwd's, else 0
-    #[arg(short, long, value_name = "USER[:GROUP]", default_value = HARDENED_USER, help_heading = "Jail")]
-    pub(super) user: User,
+    /// The user the app runs as [default: 65532, or the manifest's]; its group is passwd's, else 0
+    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Jail")]
+    pub(super) user: Option<User>,
+    /// What a manifest says of that
+    #[arg(skip)]
+    pub(super) said: Option<Who>,
     /// A further group of the app's user [repeatable]
     #[arg(long, value_name = "GROUP", help_heading = "Jail")]
     pub(super) group_add: Vec<String>,
@@ -112,19 +118,44 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     pub(super) store: Option<PathBuf>,
     #[command(flatten)]
+    pub(super) pull: PullArgs,
+    #[command(flatten)]
     pub(super) limits: LimitArgs,
 }
 
 impl ImageArgs {
-    /// The user with all groups that were asked for.
-    fn user(&self) -> Result<User, AccountError> {
-        self.user.clone().with_groups(&self.group_add)
+    fn store_path(&self, privileged: bool) -> Result<PathBuf, store::StoreError> {
+        self.store.clone().map_or_else(|| store::default_path(privileged), Ok)
+    }
+
+    /// How the image is looked for.
+    fn source(&self) -> anyhow::Result<source::Options> {
+        // Files and folders need no store to be found in; whoever has no place for one is told so later.
+        let store = self.store_path(store::privileged()).ok();
+        Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
+    }
+
+    /// The user with all groups that were asked for. A manifest that names none means the image's own.
+    pub(super) fn user(&self, config: &image::Config) -> Result<User, AccountError> {
+        let named = |said: &Who| said.user.clone().unwrap_or_else(|| config.user.clone());
+        let user = match (&self.user, self.said.as_ref().map(named)) {
+            (Some(user), _) => user.clone(),
+            (None, None) => HARDENED_USER.parse()?,
+            (None, Some(name)) if name.is_empty() => User::ROOT,
+            (None, Some(name)) => name.parse()?,
+        };
+        let said = self.said.clone().unwrap_or_default();
+        let user = match said.group.filter(|_| self.user.is_none()) {
+            Some(group) => user.in_group(group, said.keeps_memberships),
+            None => user,
+        };
+        user.with_groups(&[&said.groups[..], &self.group_add].concat())
     }
 
     /// What is asked for that the strictest jail would not have, as the flags say it.
     pub(super) fn relaxations(&self) -> Vec<String> {
-        let user = self.user.to_string();
-        let user = (user != HARDENED_USER).then(|| format!("--user {user}"));
+        let user = self.user.as_ref().map(ToString::to_string);
+        let user = user.filter(|user| user != HARDENED_USER).map(|user| format!("--user {user}"));
         user.into_iter().chain(self.group_add.iter().map(|group| format!("--group-add {group}"))).collect()
     }
 }
@@ -133,7 +164,7 @@ impl ImageArgs {
 pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
     phases::begin(Phase::Open);
-    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    let opened = source::open(reference, &args.source()?)?;
     launch::check_platform(&opened.image.platform)?;
     let session = prepare(opened, begun.elapsed(), args)?;
     if session.barred.is_none() {
@@ -145,7 +176,16 @@ pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow:
 /// Finds and unpacks an image to look at, whatever machine it is for.
 pub(super) fn prepare_to_look(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
-    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    let opened = source::open(reference, &args.source()?)?;
+    prepare(opened, begun.elapsed(), args)
+}
+
+/// Finds and unpacks an image for later. Who says it in so many words wants what the registry has now.
+pub(super) fn prepare_to_pull(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
+    let begun = Instant::now();
+    let options = args.source()?;
+    let pull = args.pull.chosen().unwrap_or(source::Pull::Always);
+    let opened = source::open(reference, &source::Options { pull, ..options })?;
     prepare(opened, begun.elapsed(), args)
 }
 
@@ -163,9 +203,9 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let begun = Instant::now();
     phases::begin(Phase::Unpack);
     let privileged = store::privileged();
-    let store_path = args.store.clone().map_or_else(|| store::default_path(privileged), Ok)?;
+    let store_path = args.store_path(privileged)?;
     let limits = args.limits.limits();
-    let user = args.user()?;
+    let user = args.user(&opened.image.config)?;
     let choice = IdChoice::settle(args.ids)?;
     let (entered, barred) = match ids::enter(choice, user.highest_id()) {
         Ok(entered) => (entered, None),
@@ -182,6 +222,7 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     } else {
         unpack(&opened, &store, &limits, ids, &user)?
     };
+    opened.remember();
     let unpack_took = begun.elapsed();
     Ok(Session {
         opened: Rc::new(opened),

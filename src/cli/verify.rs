@@ -15,6 +15,7 @@ use anyhow::Context;
 use super::Format;
 use super::container::ContainerArgs;
 use super::launch;
+use super::manifest::{self, ManifestArgs};
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use crate::ids;
@@ -24,11 +25,11 @@ use crate::phases::{self, Phase};
 use crate::reference::Reference;
 use crate::report;
 use crate::smoke::plan::Plan;
-use crate::smoke::{self, Answer};
+use crate::smoke::{self, Answer, Outcome};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
-use crate::verdict::{Baseline, Evidence, Status, Verdict};
+use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
 use plan::PlanArgs;
 use trials::Trial;
@@ -47,8 +48,10 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
-    pub image: Reference,
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
+    #[arg(required_unless_present_any = ["pod", "compose"])]
+    pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
@@ -57,10 +60,13 @@ pub(super) struct Args {
     pub plan: PlanArgs,
 
     #[command(flatten)]
+    pub manifest: ManifestArgs,
+
+    #[command(flatten)]
     pub container: ContainerArgs,
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
-    pub trace: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
+    pub trace: Option<PathBuf>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -107,15 +113,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.phases {
         phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
     }
-    let session = session::prepare_to_run(&args.image, &args.files)?;
+    let manifest = args.manifest.read()?;
+    if let Some(manifest) = manifest.as_ref().filter(|_| args.manifest.show_settings) {
+        super::print(&format!("{:#}\n", manifest.settings.shown()))?;
+        return Ok(super::exit::PASS);
+    }
+    let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
+    let session = session::prepare_to_run(&reference, &files)?;
     let config = &session.opened.image.config;
-    let plan = args.plan.plan(config)?;
-    let preset = &args.files.preset;
-    let wishes = launch::Wishes {
-        profile: args.container.profile(preset, &args.arguments)?,
-        limits: args.usage.limits()?,
-        without: args.without_measure.clone(),
-    };
+    let settings = manifest.as_ref().map(|manifest| &manifest.settings);
+    let plan = args.plan.plan_with(config, settings)?;
+    let preset = &files.preset;
+    let flags = (&args.container, &args.usage, &args.arguments[..]);
+    let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
+    wishes.without.clone_from(&args.without_measure);
 
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
@@ -130,30 +141,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let (Trial { mut outcome, measures, jail_took }, runs) = trials::decisive(trials);
+    let (Trial { mut outcome, mut measures, jail_took }, runs) = trials::decisive(trials);
+    let can_run = session.barred.is_none() && wishes.refusal.is_none();
+    let fails = can_run && outcome.answer == Answer::Fails;
+    let lacks = manifest.as_ref().filter(|_| fails).map_or_else(Vec::new, |manifest| manifest.lacks(&args.container));
+    // What fails for want of something fails without hardening too.
+    let says_something = can_run && lacks.is_empty();
+    measures.extend(lacks);
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails if session.barred.is_none() => baseline(&session, &wishes, &plan)?,
+        Answer::Fails if says_something => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
-    let watched = if session.barred.is_none() && (outcome.answer == Answer::Fails || args.trace.is_some()) {
-        watched::run(&session, &wishes, &plan, &outcome)?
-    } else {
-        None
-    };
-    if let (Some(to), Some(run)) = (&args.trace, &watched) {
-        watched::write(&run.timeline, to.as_ref())?;
-    }
-    if let Some(run) = &watched {
-        watched::explain(&session, run, baseline, &mut outcome)?;
+    if can_run && (fails || args.trace.is_some()) {
+        watch(args, &session, &wishes, &plan, baseline, &mut outcome)?;
     }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
+    findings.extend(manifest.iter().flat_map(|manifest| manifest.findings(&args.container)));
     if session.cannot_run().is_none() {
         findings.extend(session.barred.as_ref().map(smoke::weaker));
     }
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
-        findings.extend(session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings);
+        let files = session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings;
+        diagnose::give_capabilities(&mut outcome, &files);
+        findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
     let (image, account) = (&session.opened.image, &session.account);
@@ -168,7 +180,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ),
         preset: facts::Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() },
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
-        relaxations: [args.files.relaxations(), wishes.profile.relaxations.clone()].concat(),
+        relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),
         ids: Ids {
             mode: match session.ids {
                 ids::Mode::Real => IdMode::Real,
@@ -186,6 +198,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         measures,
         baseline,
         findings,
+        pod_security: settings.and_then(|settings| settings.pod_security.clone()),
         durations: Durations {
             open: Durations::of(session.open_took),
             unpack: Durations::of(session.unpack_took),
@@ -196,6 +209,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         },
     });
     args.deliver(&verdict)
+}
+
+/// Runs the app once more and watches it, so that the outcome can say why.
+fn watch(
+    args: &Args,
+    session: &Session,
+    wishes: &launch::Wishes,
+    plan: &Plan,
+    baseline: Baseline,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let Some(run) = watched::run(session, wishes, plan, outcome)? else { return Ok(()) };
+    if let Some(to) = &args.trace {
+        watched::write(&run.timeline, to)?;
+    }
+    watched::explain(session, &run, baseline, outcome)
 }
 
 /// Passes on what the app wrote, with nothing in it that a terminal acts on.
@@ -217,7 +246,7 @@ fn baseline(session: &Session, wishes: &launch::Wishes, plan: &Plan) -> anyhow::
     let begun = Instant::now();
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
     let profile = wishes.profile.unhardened();
-    let wishes = launch::Wishes { profile, without: Vec::new(), limits: wishes.limits };
+    let wishes = launch::Wishes { profile, without: Vec::new(), limits: wishes.limits, refusal: None };
     let answer = match start(&shipped, &wishes)? {
         Ok(mut jail) => {
             phases::begin(Phase::Probe);
@@ -264,7 +293,7 @@ mod tests {
         assert!(refused("").contains("<IMAGE>"));
         assert!(refused("''").contains("is a variable unset?"));
         assert!(refused("--http 80").contains("<IMAGE>"));
-        assert!(refused("no-such-image").contains("neither a file nor"));
+        assert!(refused("no-such-image.tar").contains("neither a file nor"));
     }
 
     #[test]
@@ -284,7 +313,7 @@ mod tests {
         let args = line("example:hello").unwrap();
         let plan = args.plan.plan(&Config::default()).unwrap();
         assert_eq!((plan.origin, plan.timeout, plan.probes.len()), (Origin::Image, plan::TIMEOUT, 1));
-        assert_eq!(args.files.user, "65532".parse().unwrap());
+        assert_eq!(args.files.user(&Config::default()).unwrap(), "65532".parse().unwrap());
         assert_eq!(args.format, Format::Text);
     }
 

@@ -151,6 +151,7 @@ pub(super) fn verdict(case: Case) -> Verdict {
         measures,
         baseline,
         findings: Vec::new(),
+        pod_security: None,
         durations: Durations {
             open: Durations::of(ms(0.8)),
             unpack: Durations::of(ms(12.0)),

@@ -6,6 +6,7 @@ use super::facts::{Austere, Host, Ids, ImageFacts, Preset};
 use super::run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, RunFacts, Rung};
 use super::{Baseline, Reached, Schema, Status, Verdict, decide, millis};
 use crate::finding::Finding;
+use crate::manifest::PodSecurity;
 use crate::measure::Measure;
 use crate::smoke::plan::Plan;
 use crate::smoke::{Answer, Outcome};
@@ -39,6 +40,8 @@ pub struct Evidence<'a> {
     pub baseline: Baseline,
     /// What was seen beside the run: while unpacking, by looking at the files.
     pub findings: Vec<Finding>,
+    /// What the Pod Security Standards say of the manifest.
+    pub pod_security: Option<PodSecurity>,
     /// Where the time went; `smoke` and `stop` are taken from the outcome.
     pub durations: Durations,
 }
@@ -74,6 +77,7 @@ impl Verdict {
             probes: outcome.probes.iter().map(ProbeFacts::from).collect(),
             runs: evidence.runs.iter().map(RunFacts::from).collect(),
             findings,
+            pod_security: evidence.pod_security,
             app: App::from(outcome),
             durations_ms: Durations {
                 smoke: Some(millis(outcome.took)),

@@ -18,6 +18,9 @@ pub(super) fn hardened(
     plan: &Plan,
 ) -> anyhow::Result<(Outcome, Vec<Measure>)> {
     let mut measures = session.measures();
+    if let Some(refusal) = &wishes.refusal {
+        return Ok((smoke::not_allowed(refusal.clone()), measures));
+    }
     let taken = if session.barred.is_some() { smoke::taken(plan) } else { None };
     let started = match (session.cannot_run(), taken) {
         (Some(check), _) => Err(NotStarted::Barred(check.clone())),
