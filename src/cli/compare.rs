@@ -47,6 +47,16 @@ pub(super) struct Args {
     /// Where unpacked layers are kept, instead of in `$AUSTERE_STORE` or the user's data folder
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     store: Option<PathBuf>,
+    /// When a registry is asked for an image [default: missing]
+    #[arg(long, value_name = "WHEN", value_parser = ["missing", "always", "never"], help_heading = "Image")]
+    pull: Option<String>,
+    /// With =false: trust any certificate, and take plain HTTP where there is no TLS
+    #[arg(long, value_name = "BOOL", value_parser = ["true", "false"], default_missing_value = "true", num_args = 0..=1,
+          require_equals = true, help_heading = "Image")]
+    tls_verify: Option<String>,
+    /// Certificates (PEM) that are trusted beside the system's
+    #[arg(long, value_name = "FILE", help_heading = "Image")]
+    ca_file: Option<PathBuf>,
 
     /// A JSON report of Trivy, Grype or OSV-Scanner, one for each image, in their order; or one of these names, to ask it
     #[arg(long, value_name = "FILE|SCANNER", help_heading = "Vulnerabilities")]
@@ -152,6 +162,12 @@ impl Args {
         if let Some(store) = &self.store {
             command.arg("--store").arg(store);
         }
+        if let Some(verify) = &self.tls_verify {
+            command.arg(format!("--tls-verify={verify}"));
+        }
+        if let Some(file) = &self.ca_file {
+            command.arg("--ca-file").arg(file);
+        }
         command.args(["--format", "json"]).arg(image.to_string());
     }
 }
@@ -167,6 +183,8 @@ fn austere(subcommand: &str) -> Command {
 fn inspect(args: &Args, image: &Reference, vulns: Option<&String>) -> anyhow::Result<Value> {
     let mut command = austere("inspect");
     command.arg("--packages");
+    // Once: what is run afterwards is what was looked at.
+    command.args(args.pull.iter().flat_map(|when| ["--pull", when]));
     if let Some(vulns) = vulns {
         command.args(["--vulns", vulns]);
         command.args(args.vex.iter().flat_map(|path| ["--vex".as_ref(), path.as_os_str()]));
