@@ -16,6 +16,7 @@ use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
 use crate::profile::settings::Network;
 use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
+use crate::seal::Guarding;
 use crate::seccomp::{self, Filter, Witness};
 
 /// How an image is to be run.
@@ -23,6 +24,8 @@ use crate::seccomp::{self, Filter, Witness};
 pub(super) struct Wishes {
     /// What the app may do and what it finds.
     pub(super) profile: Profile,
+    /// What the guard of the seal does, where there is one.
+    pub(super) guarding: Guarding,
     /// What the app may use.
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
@@ -76,6 +79,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         permitted,
         no_new_privs: profile.no_new_privs,
         seccomp: filter(profile, bounding)?,
+        seal: (profile.seal && profile.allow_exec.is_empty()).then_some(wishes.guarding),
         landlock: profile.landlock,
         limits: wishes.limits,
         network: profile.network,

@@ -22,6 +22,7 @@ use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
+use crate::seal::Guarding;
 use crate::smoke;
 
 const EXAMPLES: &str = "\
@@ -45,6 +46,10 @@ pub(super) struct Args {
     /// Pass connections to HOST on to the app's port CONTAINER [repeatable]
     #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", help_heading = "Jail")]
     pub publish: Vec<Publish>,
+
+    /// Keep the guard of the seal there, to tell who tried an exec
+    #[arg(long, help_heading = "Jail")]
+    pub watch_exec: bool,
 
     #[command(flatten)]
     pub usage: UsageArgs,
@@ -81,9 +86,11 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let wishes = launch::Wishes {
         profile: args.container.profile(&args.files.preset, &args.arguments)?,
+        guarding: if args.watch_exec { Guarding::Stays } else { Guarding::Leaves },
         limits: args.usage.limits()?,
         without: Vec::new(),
     };
+    anyhow::ensure!(!args.watch_exec || wishes.profile.seal, "--watch-exec is about the seal: add --seal");
     let spec = launch::spec(&session, &wishes, Stdio::Passed)?;
     // Taken before there is any thread, so that every thread leaves them to this descriptor.
     let signals = signals()?;
@@ -96,6 +103,9 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         jail.app.kill();
         let why = broken.why.as_deref().unwrap_or("it is not what was asked for");
         anyhow::bail!("the jail does not hold, so the app was not let go: {}: {why}", broken.name);
+    }
+    if let Some(door) = jail.app.door().filter(|_| args.watch_exec) {
+        door.listen(|refused| eprintln!("austere: {}", smoke::told(refused)));
     }
     for slot in slots {
         slot.serve(jail.app.room());

@@ -22,6 +22,7 @@ use crate::jail::subject::Output;
 use crate::phases::{self, Phase};
 use crate::reference::Reference;
 use crate::report;
+use crate::seal::Guarding;
 use crate::smoke::plan::Plan;
 use crate::smoke::{self, Answer};
 use crate::sys;
@@ -109,6 +110,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let preset = &args.files.preset;
     let wishes = launch::Wishes {
         profile: args.container.profile(preset, &args.arguments)?,
+        guarding: Guarding::Stays,
         limits: args.usage.limits()?,
         without: args.without_measure.clone(),
     };
@@ -202,7 +204,7 @@ fn baseline(session: &Session, wishes: &launch::Wishes, plan: &Plan) -> anyhow::
     let begun = Instant::now();
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
     let profile = wishes.profile.unhardened();
-    let wishes = launch::Wishes { profile, without: Vec::new(), limits: wishes.limits };
+    let wishes = launch::Wishes { profile, without: Vec::new(), ..wishes.clone() };
     let answer = match start(&shipped, &wishes)? {
         Ok(mut jail) => {
             phases::begin(Phase::Probe);

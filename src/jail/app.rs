@@ -18,6 +18,7 @@ use crate::cgroup::{Events, Group};
 use crate::netns::Room;
 use crate::phases::{self, Phase};
 use crate::process::Process;
+use crate::seal::door::Door;
 use crate::sys::waitid::{self, Ended};
 
 /// An app in its jail. Dropping it ends it.
@@ -28,6 +29,7 @@ pub struct App {
     line: Line,
     pumps: Pumps,
     guard: Option<Guard>,
+    door: Option<Door>,
     room: Arc<Room>,
     started: Instant,
     stop_signal: i32,
@@ -55,6 +57,7 @@ impl App {
             line,
             pumps,
             guard: None,
+            door: None,
             room,
             started: Instant::now(),
             stop_signal,
@@ -94,6 +97,15 @@ impl App {
 
     pub(super) fn guarded_by(&mut self, guard: Guard) {
         self.guard = Some(guard);
+    }
+
+    pub(super) fn sealed_by(&mut self, door: Door) {
+        self.door = Some(door);
+    }
+
+    /// The guard of its seal, where it has one.
+    pub fn door(&self) -> Option<&Door> {
+        self.door.as_ref()
     }
 
     pub(super) fn has_brood(&mut self, has_brood: bool) {
@@ -147,6 +159,9 @@ impl App {
         }
         if let Some(guard) = &mut self.guard {
             guard.release();
+        }
+        if let Some(door) = &mut self.door {
+            door.finish();
         }
         // PID 1 is gone, and the kernel has ended everything else in its namespace, or we have: the pipes run dry.
         self.pumps.finish();

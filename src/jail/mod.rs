@@ -37,6 +37,8 @@ use crate::phases::{self, Phase};
 use crate::profile::settings::{Network, Sysctl, Ulimit};
 use crate::refusal::Refusal;
 use crate::rootfs;
+use crate::seal::Guarding;
+use crate::seal::door::Hatch;
 use crate::seccomp::{Filter, Witness};
 use crate::sys::clone::{Side, clone};
 use crate::sys::execve::exit_now;
@@ -65,6 +67,8 @@ pub struct Spec {
     pub no_new_privs: bool,
     /// The system call filter, and what shows that it is there.
     pub seccomp: Option<(Filter, Option<Witness>)>,
+    /// No exec after the app's own, and what its guard does.
+    pub seal: Option<Guarding>,
     /// Landlock as a second wall, where the kernel has it.
     pub landlock: bool,
     /// What the app may use of memory, processes and processors.
@@ -151,6 +155,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     let (watch, mut line) = life::line().map_err(failed("making a pipe"))?;
     let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
     let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;
+    let hatch = spec.seal.map(|_| Hatch::new()).transpose().map_err(failed("making a socket pair"))?;
     let mut group = (!spec.limits.is_empty()).then(|| cgroup::Group::make(&spec.limits, |name| spec.applies(name)));
 
     if spec.is_tree() {
@@ -163,7 +168,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     })? {
         Side::Child => {
             drop((line, reports));
-            let refusal = recipe.follow(&watch, &reporter, &streams);
+            let refusal = recipe.follow(&watch, &reporter, &streams, hatch.as_ref());
             reporter.refuse(&refusal);
             exit_now(127)
         }
@@ -185,6 +190,9 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     app.has_brood(spec.is_tree());
     app.guarded_by(guard.map_err(failed("starting the app's guard"))?);
     let before = before.map_err(failed("reading /proc/self"))?;
+    if let Some((hatch, guarding)) = hatch.zip(spec.seal) {
+        app.sealed_by(hatch.guard(guarding).map_err(failed("starting the guard of the seal"))?);
+    }
     let told = held.and_then(|()| app.say_go());
     let stopped = if traced { await_exec(pid).map_err(failed("waiting for the app's exec"))? } else { false };
     // Whether the exec closed the launcher's end or its death did, the pipe ends here.

@@ -10,7 +10,7 @@ use crate::measure::Measure;
 use crate::netns::Room;
 use crate::process::{NAMESPACES, Process};
 use crate::profile::settings::Network;
-use crate::{caps, ids, landlock, limits, netns, rootfs, sysctls};
+use crate::{caps, ids, landlock, limits, netns, rootfs, seal, sysctls};
 
 /// What this process is like while the launcher is a copy of it.
 pub(super) struct Before {
@@ -66,8 +66,9 @@ impl Before {
         measures.extend(spec.unprivileged_port_start.map(|port| low_ports(port, report)));
         measures.extend(sysctls::read_back(&spec.sysctls, report.sysctls));
         if let Some((_, witness)) = &spec.seccomp {
-            measures.push(seccomp(&app, witness.as_ref(), report, self.filters));
+            measures.push(seccomp(&app, witness.as_ref(), report, self.filters, u32::from(spec.seal.is_some())));
         }
+        measures.extend(spec.seal.map(|guarding| seal::read_back(guarding, report.seal)));
         if spec.landlock {
             measures.push(self.second_wall(spec, report));
         }
@@ -160,7 +161,13 @@ fn no_new_privs(app: &Process) -> Measure {
 }
 
 /// The kernel's own word that there is a filter, and the launcher's that it answers as it should.
-fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Report, filters: Option<u32>) -> Measure {
+fn seccomp(
+    app: &Process,
+    witness: Option<&crate::seccomp::Witness>,
+    report: &Report,
+    filters: Option<u32>,
+    seals: u32,
+) -> Measure {
     let asked = "the profile's filter";
     let result = match (app.status().seccomp, witness, &report.seccomp) {
         (None, ..) => return Measure::unverified("seccomp", asked, "this kernel's /proc/PID/status lacks Seccomp"),
@@ -169,7 +176,7 @@ fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Re
         }
         // Behind an engine's filter of the same kind every call that could be tried is refused already.
         (Some(2), None, _)
-            if filters.zip(app.filters()).is_some_and(|(ours, theirs)| ours > 0 && theirs == ours + 1) =>
+            if filters.zip(app.filters()).is_some_and(|(ours, theirs)| ours > 0 && theirs == ours + 1 + seals) =>
         {
             Ok("filter mode, with one filter more than austere is behind itself".to_owned())
         }

@@ -18,9 +18,10 @@ use super::report::Reporter;
 use super::stdio::Streams;
 use crate::phases::{self, Phase};
 use crate::refusal::Refusal;
-use crate::seccomp::{Observation, Witness};
+use crate::seal::door::Hatch;
+use crate::seccomp::{Filter, Observation, Witness};
 use crate::sys::execve::{Vector, execve};
-use crate::{caps, ids, landlock, limits, netns, rootfs, sys, sysctls};
+use crate::{caps, ids, landlock, limits, netns, rootfs, seal, sys, sysctls};
 
 /// Where programs are looked for when the image sets no PATH (runc and docker: the same list).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -32,6 +33,7 @@ pub(super) struct Recipe<'a> {
     envp: Vector,
     candidates: Vec<CString>,
     wall: Option<landlock::Wall>,
+    seal: Option<Filter>,
 }
 
 impl<'a> Recipe<'a> {
@@ -60,12 +62,16 @@ impl<'a> Recipe<'a> {
             path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| format!("{dir}/{program}")).collect()
         };
         let wall = if spec.landlock && spec.applies("landlock") { landlock::Wall::new().ok() } else { None };
+        let too_long = |_| Refusal::host("seccomp", "the filter of the seal", Errno::E2BIG);
+        let is_sealed = spec.seal.is_some() && spec.applies("seal");
+        let seal = is_sealed.then(seal::filter).transpose().map_err(too_long)?;
         Ok(Recipe {
             spec,
             argv: Vector::new(strings(&spec.argv)?),
             envp: Vector::new(strings(&env)?),
             candidates: strings(&candidates)?,
             wall,
+            seal,
         })
     }
 
@@ -98,14 +104,26 @@ impl<'a> Recipe<'a> {
 
     /// Follows the recipe; returns only to say which step was refused. Every step is fatal, because the kernel runs programs in a half-built
     /// jail just as well.
-    pub(super) fn follow(&mut self, parent: &Watch, reporter: &Reporter, streams: &Streams) -> Refusal {
-        match self.steps(parent, reporter, streams) {
+    pub(super) fn follow(
+        &mut self,
+        parent: &Watch,
+        reporter: &Reporter,
+        streams: &Streams,
+        hatch: Option<&Hatch>,
+    ) -> Refusal {
+        match self.steps(parent, reporter, streams, hatch) {
             Err(refusal) => refusal,
             Ok(never) => match never {},
         }
     }
 
-    fn steps(&mut self, parent: &Watch, reporter: &Reporter, streams: &Streams) -> Result<Infallible, Refusal> {
+    fn steps(
+        &mut self,
+        parent: &Watch,
+        reporter: &Reporter,
+        streams: &Streams,
+        hatch: Option<&Hatch>,
+    ) -> Result<Infallible, Refusal> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
@@ -138,9 +156,10 @@ impl<'a> Recipe<'a> {
         // Without no_new_privs the walls need CAP_SYS_ADMIN, so they come before it goes; engines do it in this order too.
         let bound = spec.no_new_privs && spec.applies("no-new-privileges");
         let mut landlock = None;
+        let unsealed = hatch.map(|_| seal::before());
         if !bound {
             landlock = self.confine(wall.take(), &assembled)?;
-            self.install_filter()?;
+            self.install_filters(hatch)?;
         }
         if spec.applies("capabilities") {
             caps::limit(spec.bounding)?;
@@ -166,9 +185,10 @@ impl<'a> Recipe<'a> {
         let sysctls = sysctls::hold(&spec.sysctls);
         parent.await_go()?;
         if bound {
-            self.install_filter()?;
+            self.install_filters(hatch)?;
         }
-        reporter.witness(port_start, sysctls, landlock, self.observe_filter());
+        let sealed = unsealed.map(seal::witness);
+        reporter.witness(port_start, sysctls, landlock, self.observe_filter(), sealed);
         let errno = execve(program, &self.argv, &self.envp);
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
     }
@@ -246,13 +266,21 @@ impl<'a> Recipe<'a> {
         Ok(Some(landlock::Witness { before, after, allowed: allowed.is_ok() }))
     }
 
-    fn install_filter(&self) -> Result<(), Refusal> {
-        let Some((filter, _)) = &self.spec.seccomp else { return Ok(()) };
-        if self.spec.applies("seccomp") {
+    /// The seal first: the profile may refuse what passes its listener out.
+    fn install_filters(&self, hatch: Option<&Hatch>) -> Result<(), Refusal> {
+        let install = |filter: &Filter| {
             sys::seccomp::install(&filter.program, filter.flags).map_err(|error| {
                 let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
                 Refusal::host("seccomp", "SECCOMP_SET_MODE_FILTER", errno)
-            })?;
+            })
+        };
+        if let Some((filter, hatch)) = self.seal.as_ref().zip(hatch)
+            && let Some(listener) = install(filter)?
+        {
+            hatch.pass(listener).map_err(|errno| Refusal::host("sendmsg", "the listener of the seal", errno))?;
+        }
+        if let Some((filter, _)) = self.spec.seccomp.as_ref().filter(|_| self.spec.applies("seccomp")) {
+            install(filter)?;
         }
         Ok(())
     }

@@ -2,8 +2,11 @@
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 
+use nix::errno::Errno;
+
 use crate::landlock;
 use crate::refusal::Refusal;
+use crate::seal;
 use crate::seccomp::Observation;
 
 /// The launcher's end.
@@ -23,6 +26,8 @@ pub(super) struct Report {
     pub(super) landlock: Option<landlock::Witness>,
     /// What it saw of the system call filter.
     pub(super) seccomp: Option<Observation>,
+    /// What it saw of the seal.
+    pub(super) seal: Option<seal::Witness>,
     /// `ip_unprivileged_port_start` as it stands inside.
     pub(super) port_start: Option<u16>,
     /// The kernel parameters that were asked for are in force inside.
@@ -41,7 +46,7 @@ pub(super) fn channel() -> io::Result<(Reports, Reporter)> {
 const WITNESS: u8 = 0;
 
 /// Its length in bytes: that first one, then a flag before each answer.
-const MESSAGE: usize = 27;
+const MESSAGE: usize = 31;
 
 impl Reporter {
     /// Tells what the walls answered. Where the filter refuses write(2), nothing arrives, and the parent reports the walls as unverified.
@@ -51,6 +56,7 @@ impl Reporter {
         sysctls: Option<bool>,
         landlock: Option<landlock::Witness>,
         seccomp: Option<Observation>,
+        seal: Option<seal::Witness>,
     ) {
         let mut message = [0_u8; MESSAGE];
         message[0] = WITNESS;
@@ -69,6 +75,12 @@ impl Reporter {
         }
         if let Some(hold) = sysctls {
             message[25..27].copy_from_slice(&[1, u8::from(hold)]);
+        }
+        if let Some(seen) = seal {
+            message[27] = 1;
+            // Every errno of Linux is below 134.
+            let byte = |errno: Errno| u8::try_from(errno as i32).unwrap_or(u8::MAX);
+            message[28..31].copy_from_slice(&[seen.before, seen.by_path, seen.by_descriptor].map(byte));
         }
         let _ = (&self.0).write_all(&message);
     }
@@ -96,6 +108,9 @@ impl Reports {
             report.seccomp = flag(5).then(|| Observation { refused: number(6), allowed: number(14) });
             report.port_start = flag(22).then(|| u16::from_ne_bytes([message[23], message[24]]));
             report.sysctls = flag(25).then(|| flag(26));
+            let errno = |place: usize| Errno::from_raw(message[place].into());
+            report.seal =
+                flag(27).then(|| seal::Witness { before: errno(28), by_path: errno(29), by_descriptor: errno(30) });
             rest = after;
         }
         report.refusal = Refusal::from_bytes(rest);

@@ -30,6 +30,10 @@ pub struct Profile {
     pub seccomp: Seccomp,
     /// Parts of /proc and /sys are masked or read-only, as the preset says.
     pub covers_system_paths: bool,
+    /// No exec after the app's own.
+    pub seal: bool,
+    /// Programs that may be started all the same, by their paths: then files are held back and not the call.
+    pub allow_exec: Vec<String>,
     /// Landlock as a second wall, where the kernel has it.
     pub landlock: bool,
     /// Fresh writable folders in memory.
@@ -85,6 +89,8 @@ impl Profile {
             no_new_privs: true,
             seccomp: Seccomp::Preset,
             covers_system_paths: true,
+            seal: false,
+            allow_exec: Vec::new(),
             landlock: true,
             tmpfs: Vec::new(),
             volumes: Vec::new(),
@@ -108,12 +114,23 @@ impl Profile {
     #[must_use]
     pub fn unhardened(&self) -> Self {
         let capabilities = self.capabilities.union(&self.preset.capabilities).cloned().collect();
-        Profile { read_only: false, capabilities, no_new_privs: false, landlock: false, ..self.clone() }
+        Profile {
+            read_only: false,
+            capabilities,
+            no_new_privs: false,
+            seal: false,
+            allow_exec: Vec::new(),
+            landlock: false,
+            ..self.clone()
+        }
     }
 
     /// How the app is confined, for a sentence: `read-only, without capabilities`.
     pub fn manner(&self) -> String {
-        let root = if self.read_only { "read-only" } else { "with a writable root" };
+        let mut root = if self.read_only { "read-only" } else { "with a writable root" }.to_owned();
+        if self.seal && self.allow_exec.is_empty() {
+            root.insert_str(0, "sealed, ");
+        }
         if self.capabilities.is_empty() {
             format!("{root}, without capabilities")
         } else {

@@ -35,6 +35,31 @@ pub fn execve(path: &CStr, argv: &Vector, envp: &Vector) -> Errno {
     Errno::last()
 }
 
+/// How an exec names its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// execve(2)
+    Path,
+    /// execveat(2)
+    Descriptor,
+}
+
+/// An exec of nothing: the empty path names no file, so the kernel answers ENOENT unless something refuses execs before it looks.
+pub fn exec_nothing(form: Form) -> Errno {
+    let (path, argv, envp) = (c"".as_ptr(), ptr::null::<*const c_char>(), ptr::null::<*const c_char>());
+    let (number, first) = match form {
+        Form::Path => (libc::SYS_execve, 0),
+        Form::Descriptor => (libc::SYS_execveat, 1),
+    };
+    let mut args = [0_usize; 5];
+    args[first..first + 3].copy_from_slice(&[path.addr(), argv.addr(), envp.addr()]);
+    let [a, b, c, d, e] = args;
+    // SAFETY: the one pointer that is not null is to a literal that ends with a null byte. The kernel refuses an empty path before it looks at the
+    // vectors, so this process stays what it is.
+    unsafe { libc::syscall(number, a, b, c, d, e) };
+    Errno::last()
+}
+
 /// Ends the calling process at once: no destructor and no exit handler runs twice in a clone.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: one integer; nothing of this process is used afterwards.

@@ -4,6 +4,7 @@ use crate::cli::CannotEnforce;
 use crate::cli::launch;
 use crate::cli::session::Session;
 use crate::host;
+use crate::jail::subject::Subject;
 use crate::jail::{self, StartError, Stdio};
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
@@ -29,6 +30,10 @@ pub(super) fn hardened(
             measures.extend(jail.measures);
             phases::begin(Phase::Probe);
             let outcome = smoke::judge(&mut jail.app, plan);
+            let outcome = match jail.app.door() {
+                Some(door) => outcome.with_execs_refused(door, jail.app.started()),
+                None => outcome,
+            };
             outcome.with_limits_met(&jail.app.limits_met())
         }
         Err(NotStarted::Refused(refusal)) => smoke::refused(&refusal),
