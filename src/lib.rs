@@ -7,7 +7,7 @@
 //! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] [`measure`] [`refusal`] | names parsed and printed |
 //! | 1 formats | [`image`] [`profile`] [`inventory`] [`smoke::plan`] | bytes to own types; no file, process or network access |
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
-//! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`seal`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
+//! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`exec_memory`] [`seal`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
 //! | 5 evidence | [`smoke`] | what the app did |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
@@ -18,6 +18,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod digest;
 pub mod example;
+pub mod exec_memory;
 pub mod finding;
 pub mod host;
 pub mod ids;

@@ -1,19 +1,24 @@
 //! From an unpacked image and a preset to the jail's specification.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 
 use super::session::Session;
 use crate::caps;
 use crate::cgroup;
+use crate::exec_memory;
 use crate::ids::Identity;
-use crate::image;
+use crate::image::{self, Protocol};
 use crate::jail::{Spec, Stdio};
+use crate::landlock;
 use crate::netns;
 use crate::platform::Platform;
 use crate::profile::account::Account;
 use crate::profile::mount::{Bind, INIT};
-use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
+use crate::profile::seccomp::{self as seccomp_profile, Action, Arch, Conditions, Rule};
 use crate::profile::settings::Network;
+use crate::profile::tmpfs::Tmpfs;
 use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seal::Guarding;
@@ -26,6 +31,8 @@ pub(super) struct Wishes {
     pub(super) profile: Profile,
     /// What the guard of the seal does, where there is one.
     pub(super) guarding: Guarding,
+    /// The ports that are spoken to, besides those the image exposes.
+    pub(super) ports: Vec<u16>,
     /// What the app may use.
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
@@ -52,6 +59,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         Network::None => Some(preset.unprivileged_port_start),
         Network::Host => None,
     };
+    let rules = rules(session, wishes, &argv)?;
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
         ids,
@@ -60,8 +68,13 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             layers: session.layers(),
             ids,
             read_only: profile.read_only,
-            volumes: [&config.volumes[..], &profile.volumes[..]].concat(),
-            tmpfs: profile.tmpfs.clone(),
+            // Nothing is declared by an image.
+            volumes: if profile.narrow {
+                profile.volumes.clone()
+            } else {
+                [&config.volumes[..], &profile.volumes[..]].concat()
+            },
+            tmpfs: profile.tmpfs.iter().map(|tmpfs| owned(tmpfs, account, profile)).collect(),
             binds,
             working_dir: profile.working_dir.clone().unwrap_or_else(|| config.working_dir.clone()),
             files: files(profile)?,
@@ -69,6 +82,8 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             readonly_paths: covered(&preset.readonly_paths),
             shm_size: profile.shm_size.unwrap_or(preset.shm_size),
             cgroup2: rootfs::host_has_cgroup2(),
+            // A volume is a part of the upper layer.
+            no_upper: profile.narrow && profile.volumes.is_empty(),
             host_network: profile.network == Network::Host,
             without: wishes.without.clone(),
         },
@@ -78,9 +93,10 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         bounding,
         permitted,
         no_new_privs: profile.no_new_privs,
-        seccomp: filter(profile, bounding)?,
+        seccomp: filter(profile, bounding, &wishes.without)?,
         seal: (profile.seal && profile.allow_exec.is_empty()).then_some(wishes.guarding),
-        landlock: profile.landlock,
+        exec_memory: exec_memory::Taken { gain: !profile.exec_gain, memfd: !profile.exec_memfd },
+        landlock: rules,
         limits: wishes.limits,
         network: profile.network,
         unprivileged_port_start: port_start,
@@ -90,6 +106,42 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         stdio,
         without: wishes.without.clone(),
     })
+}
+
+/// What Landlock is to hold back. With a list of programs it lists what starts them too: the interpreters of scripts, and loaders.
+fn rules(session: &Session, wishes: &Wishes, argv: &[String]) -> anyhow::Result<Option<landlock::Rules>> {
+    let profile = &wishes.profile;
+    let mut rules = landlock::Rules::default();
+    if profile.narrow {
+        let exposed = session.opened.image.config.exposed_ports.iter();
+        let exposed = exposed.filter(|port| port.protocol == Protocol::Tcp).map(|port| port.port);
+        let mut ports: Vec<u16> = exposed.chain(wishes.ports.iter().copied()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        rules.narrow = Some(ports);
+    }
+    if profile.seal && !profile.allow_exec.is_empty() {
+        let view = session.view()?;
+        let mut files = BTreeSet::new();
+        let helpers = profile.allow_exec.iter().map(std::slice::from_ref);
+        for command in std::iter::once(argv).chain(helpers) {
+            let found = session.entrypoint(&view, command);
+            let path = found.path.with_context(|| format!("--allow-exec {}: it is not in the image", command[0]))?;
+            files.insert(path);
+            files.extend(found.interpreters.into_iter().filter(|path| !found.missing.contains(path)));
+        }
+        rules.execute = Some(files.into_iter().collect());
+    }
+    Ok(profile.landlock.then_some(rules))
+}
+
+/// A tmpfs under a narrow profile is the app's own, unless it says otherwise.
+fn owned(tmpfs: &Tmpfs, account: &Account, profile: &Profile) -> Tmpfs {
+    if !profile.narrow {
+        return tmpfs.clone();
+    }
+    let (uid, gid) = (tmpfs.uid.or(Some(account.uid)), tmpfs.gid.or(Some(account.gid)));
+    Tmpfs { uid, gid, mode: tmpfs.mode.or(Some(0o700)), ..tmpfs.clone() }
 }
 
 /// Docker's rule: an entrypoint that is given takes the image's command away with the image's entrypoint.
@@ -102,7 +154,11 @@ pub(super) fn command_line(config: &image::Config, profile: &Profile) -> Vec<Str
     argv
 }
 
-fn filter(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(Filter, Option<Witness>)>> {
+fn filter(
+    profile: &Profile,
+    bounding: caps::Set,
+    without: &[String],
+) -> anyhow::Result<Option<(Filter, Option<Witness>)>> {
     let (name, text) = match &profile.seccomp {
         Seccomp::Unconfined => return Ok(None),
         Seccomp::Profile(name, text) => (name, text.as_str()),
@@ -116,10 +172,13 @@ fn filter(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(Filt
     let caps: Vec<&str> = names.iter().map(String::as_str).collect();
     let kernel = seccomp::running_kernel().context("reading the kernel's version")?;
     let conditions = Conditions { caps: &caps, arch: Arch::NATIVE, kernel };
-    let policy = seccomp_profile::Profile::parse(text)
+    let mut policy = seccomp_profile::Profile::parse(text)
         .with_context(|| format!("the seccomp profile {name}"))?
         .resolve(&conditions)
         .with_context(|| format!("the seccomp profile {name} is empty"))?;
+    if profile.narrow && (profile.exec_memfd || without.iter().any(|name| name == "no-exec-memfd")) {
+        policy.rules.push(Rule { name: "memfd_create".to_owned(), action: Action::Allow, conditions: Vec::new() });
+    }
     let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
     let witness = Witness::choose(&filter.program);
     Ok(Some((filter, witness)))

@@ -87,6 +87,7 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let wishes = launch::Wishes {
         profile: args.container.profile(&args.files.preset, &args.arguments)?,
         guarding: if args.watch_exec { Guarding::Stays } else { Guarding::Leaves },
+        ports: args.publish.iter().map(|publish| publish.container).collect(),
         limits: args.usage.limits()?,
         without: Vec::new(),
     };

@@ -98,7 +98,7 @@ pub(super) struct ImageArgs {
     /// A further group of the app's user [repeatable]
     #[arg(long, value_name = "GROUP", help_heading = "Jail")]
     pub(super) group_add: Vec<String>,
-    /// The engine to be like: docker, docker@26.1 or docker@20.10
+    /// The engine to be like: docker, docker@26.1 or docker@20.10; or sealed, austere's own and strictest
     #[arg(long, value_name = "ENGINE[@VERSION]", default_value = "docker", help_heading = "Jail")]
     pub(super) preset: Preset,
     /// How ids become ids of the host: mapped needs subordinate ids, single projects file modes onto one id. Instead of
@@ -118,7 +118,11 @@ pub(super) struct ImageArgs {
 impl ImageArgs {
     /// The user with all groups that were asked for.
     fn user(&self) -> Result<User, AccountError> {
-        self.user.clone().with_groups(&self.group_add)
+        let user = match self.preset.gid {
+            Some(gid) if self.user.to_string() == HARDENED_USER => format!("{HARDENED_USER}:{gid}").parse()?,
+            _ => self.user.clone(),
+        };
+        user.with_groups(&self.group_add)
     }
 
     /// What is asked for that the strictest jail would not have, as the flags say it.

@@ -111,6 +111,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let wishes = launch::Wishes {
         profile: args.container.profile(preset, &args.arguments)?,
         guarding: Guarding::Stays,
+        ports: plan.probes.iter().filter_map(smoke::plan::Probe::port).collect(),
         limits: args.usage.limits()?,
         without: args.without_measure.clone(),
     };

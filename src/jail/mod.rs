@@ -31,7 +31,9 @@ use guard::Guard;
 
 use crate::caps;
 use crate::cgroup;
+use crate::exec_memory;
 use crate::ids;
+use crate::landlock;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::profile::settings::{Network, Sysctl, Ulimit};
@@ -69,8 +71,10 @@ pub struct Spec {
     pub seccomp: Option<(Filter, Option<Witness>)>,
     /// No exec after the app's own, and what its guard does.
     pub seal: Option<Guarding>,
+    /// What could be executed without a file, and is taken away.
+    pub exec_memory: exec_memory::Taken,
     /// Landlock as a second wall, where the kernel has it.
-    pub landlock: bool,
+    pub landlock: Option<landlock::Rules>,
     /// What the app may use of memory, processes and processors.
     pub limits: cgroup::Limits,
     /// Whom the app can reach.
@@ -176,7 +180,7 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     };
     let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
     // While the launcher works, and while everything it inherited is still open here.
-    let before = read_back::Before::take();
+    let before = read_back::Before::take(spec.landlock.as_ref().unwrap_or(&landlock::Rules::default()));
     drop((watch, reporter, recipe));
     if let Some(group) = &mut group {
         group.take_in(pid);

@@ -10,7 +10,7 @@ use crate::measure::Measure;
 use crate::netns::Room;
 use crate::process::{NAMESPACES, Process};
 use crate::profile::settings::Network;
-use crate::{caps, ids, landlock, limits, netns, rootfs, seal, sysctls};
+use crate::{caps, exec_memory, ids, landlock, limits, netns, rootfs, seal, sysctls};
 
 /// What this process is like while the launcher is a copy of it.
 pub(super) struct Before {
@@ -24,13 +24,13 @@ pub(super) struct Before {
 }
 
 impl Before {
-    pub(super) fn take() -> io::Result<Self> {
+    pub(super) fn take(rules: &landlock::Rules) -> io::Result<Self> {
         let ours = Process::own()?;
         let namespaces = NAMESPACES.into_iter().filter_map(|name| Some((name, ours.namespace(name).ok()?))).collect();
         let limits = ours.hard_limits()?;
         let descriptors =
             ours.descriptors()?.into_iter().filter(|(number, _)| *number > 2).map(|(_, file)| file).collect();
-        let wall = landlock::Wall::new().map(|wall| wall.describe()).map_err(|why| why.to_string());
+        let wall = landlock::Wall::new(rules).map(|wall| wall.describe()).map_err(|why| why.to_string());
         Ok(Before { namespaces, limits, descriptors, filters: ours.filters(), wall })
     }
 
@@ -68,9 +68,11 @@ impl Before {
         if let Some((_, witness)) = &spec.seccomp {
             measures.push(seccomp(&app, witness.as_ref(), report, self.filters, u32::from(spec.seal.is_some())));
         }
+        measures.extend(exec_memory::read_back(spec.exec_memory, report.exec_memory));
         measures.extend(spec.seal.map(|guarding| seal::read_back(guarding, report.seal)));
-        if spec.landlock {
-            measures.push(self.second_wall(spec, report));
+        if let Some(rules) = &spec.landlock {
+            measures.push(self.second_wall(report));
+            measures.extend(landlock::narrow_read_back(rules, report.landlock.and_then(|seen| seen.tried)));
         }
         measures.push(self.descriptors(&app));
         measures.push(environment(&app, &spec.env));
@@ -106,11 +108,11 @@ impl Before {
         Measure::judged("namespaces", asked, result)
     }
 
-    fn second_wall(&self, spec: &Spec, report: &Report) -> Measure {
+    fn second_wall(&self, report: &Report) -> Measure {
         match &self.wall {
             Ok(wall) if report.witnessed => landlock::read_back(wall, report.landlock),
             Ok(wall) => landlock::read_back(wall, None),
-            Err(why) => Measure::unavailable("landlock", spec.landlock.to_string(), why).optional(),
+            Err(why) => Measure::unavailable("landlock", "a second wall", why).optional(),
         }
     }
 

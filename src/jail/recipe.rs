@@ -21,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::seal::door::Hatch;
 use crate::seccomp::{Filter, Observation, Witness};
 use crate::sys::execve::{Vector, execve};
-use crate::{caps, ids, landlock, limits, netns, rootfs, seal, sys, sysctls};
+use crate::{caps, exec_memory, ids, landlock, limits, netns, rootfs, seal, sys, sysctls};
 
 /// Where programs are looked for when the image sets no PATH (runc and docker: the same list).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -61,7 +61,8 @@ impl<'a> Recipe<'a> {
             // An empty element means the working directory (environ(7)), which Go's exec.LookPath refuses, and engines with it.
             path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| format!("{dir}/{program}")).collect()
         };
-        let wall = if spec.landlock && spec.applies("landlock") { landlock::Wall::new().ok() } else { None };
+        let rules = spec.landlock.as_ref().filter(|_| spec.applies("landlock"));
+        let wall = rules.and_then(|rules| landlock::Wall::new(rules).ok());
         let too_long = |_| Refusal::host("seccomp", "the filter of the seal", Errno::E2BIG);
         let is_sealed = spec.seal.is_some() && spec.applies("seal");
         let seal = is_sealed.then(seal::filter).transpose().map_err(too_long)?;
@@ -156,6 +157,8 @@ impl<'a> Recipe<'a> {
         // Without no_new_privs the walls need CAP_SYS_ADMIN, so they come before it goes; engines do it in this order too.
         let bound = spec.no_new_privs && spec.applies("no-new-privileges");
         let mut landlock = None;
+        let taken = spec.exec_memory != exec_memory::Taken::default();
+        let executable = taken.then(exec_memory::attempt);
         let unsealed = hatch.map(|_| seal::before());
         if !bound {
             landlock = self.confine(wall.take(), &assembled)?;
@@ -187,8 +190,12 @@ impl<'a> Recipe<'a> {
         if bound {
             self.install_filters(hatch)?;
         }
+        if spec.exec_memory.gain && spec.applies("no-exec-gain") {
+            exec_memory::apply()?;
+        }
+        let executable = executable.map(|before| (before, exec_memory::attempt()));
         let sealed = unsealed.map(seal::witness);
-        reporter.witness(port_start, sysctls, landlock, self.observe_filter(), sealed);
+        reporter.witness(port_start, sysctls, landlock, self.observe_filter(), sealed, executable);
         let errno = execve(program, &self.argv, &self.envp);
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
     }
@@ -249,13 +256,16 @@ impl<'a> Recipe<'a> {
         wall: Option<landlock::Wall>,
         assembled: &rootfs::Assembled,
     ) -> Result<Option<landlock::Witness>, Refusal> {
-        if !self.spec.landlock {
-            return Ok(None);
-        }
+        let Some(rules) = &self.spec.landlock else { return Ok(None) };
         let before = landlock::opens(&assembled.outside);
+        let is_more = rules.narrow.is_some() || rules.execute.is_some();
+        let narrowness = is_more.then(landlock::Narrowness::prepare);
+        let junk = assembled.junk.as_ref();
+        let first = narrowness.as_ref().map(|narrowness| narrowness.attempt(junk));
         if let Some(wall) = wall {
-            wall.apply(&assembled.root, &assembled.writable)?;
+            wall.apply(&assembled.root, &assembled.declared, &assembled.of_kernel)?;
         }
+        let second = narrowness.as_ref().map(|narrowness| narrowness.attempt(junk));
         let allowed = nix::fcntl::openat(
             assembled.root.as_fd(),
             ".",
@@ -263,7 +273,7 @@ impl<'a> Recipe<'a> {
             Mode::empty(),
         );
         let after = landlock::opens(&assembled.outside);
-        Ok(Some(landlock::Witness { before, after, allowed: allowed.is_ok() }))
+        Ok(Some(landlock::Witness { before, after, allowed: allowed.is_ok(), tried: first.zip(second) }))
     }
 
     /// The seal first: the profile may refuse what passes its listener out.

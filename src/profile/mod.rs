@@ -17,6 +17,7 @@ use tmpfs::Tmpfs;
 
 /// What an app may do and what it finds: an engine's preset in its hardened form, and what was changed of that.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a measure of its own")]
 pub struct Profile {
     /// The engine that it is like.
     pub preset: Preset,
@@ -32,6 +33,12 @@ pub struct Profile {
     pub covers_system_paths: bool,
     /// No exec after the app's own.
     pub seal: bool,
+    /// Nothing is writable but what is declared, and no port can be had but those: no upper layer, and Landlock as narrow as that.
+    pub narrow: bool,
+    /// Memory that was written to may become executable.
+    pub exec_gain: bool,
+    /// Files in memory that could be executed may be made.
+    pub exec_memfd: bool,
     /// Programs that may be started all the same, by their paths: then files are held back and not the call.
     pub allow_exec: Vec<String>,
     /// Landlock as a second wall, where the kernel has it.
@@ -83,13 +90,15 @@ impl Profile {
     /// The strictest that an engine's flags can ask for.
     pub fn hardened(preset: Preset) -> Self {
         Profile {
-            preset,
             read_only: true,
             capabilities: BTreeSet::new(),
             no_new_privs: true,
             seccomp: Seccomp::Preset,
             covers_system_paths: true,
-            seal: false,
+            seal: preset.is_sealed,
+            narrow: preset.is_sealed,
+            exec_gain: !preset.is_sealed,
+            exec_memfd: !preset.is_sealed,
             allow_exec: Vec::new(),
             landlock: true,
             tmpfs: Vec::new(),
@@ -107,6 +116,7 @@ impl Profile {
             network: Network::None,
             init: false,
             relaxations: Vec::new(),
+            preset,
         }
     }
 
@@ -114,9 +124,19 @@ impl Profile {
     #[must_use]
     pub fn unhardened(&self) -> Self {
         let capabilities = self.capabilities.union(&self.preset.capabilities).cloned().collect();
+        let seccomp = match (&self.seccomp, &self.preset.unhardened_seccomp) {
+            (Seccomp::Preset, Some(name)) => {
+                Seccomp::Profile(name.clone(), seccomp::shipped(name).unwrap_or_default().to_owned())
+            }
+            (seccomp, _) => seccomp.clone(),
+        };
         Profile {
             read_only: false,
             capabilities,
+            seccomp,
+            narrow: false,
+            exec_gain: true,
+            exec_memfd: true,
             no_new_privs: false,
             seal: false,
             allow_exec: Vec::new(),

@@ -93,8 +93,8 @@ pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) ->
     mount_in(dev, "pts", &fsmount(c"devpts", &terminals, no_program)?)?;
     mount_in(dev, "shm", &fsmount(c"tmpfs", &shm, HELD)?)?;
     mount_in(dev, "mqueue", &fsmount(c"mqueue", &[], HELD)?)?;
-    if plan.ids == ids::Mode::Single {
-        // The app owns this folder, so its mode would not hold it back.
+    if plan.ids == ids::Mode::Single || plan.no_upper {
+        // With one id the app owns this folder, so its mode would not hold it back.
         sys::mount_setattr::set(dev, libc::MOUNT_ATTR_RDONLY)
             .map_err(|errno| Refusal::host("mount_setattr", "/dev, rdonly", errno))?;
     }

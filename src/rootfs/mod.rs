@@ -58,6 +58,8 @@ pub struct Plan {
     pub shm_size: u64,
     /// The host's cgroup v2 tree is mounted, and so the app gets to see its own part.
     pub cgroup2: bool,
+    /// What no mount of its own makes writable has no upper layer: the root's file system is read-only, and so is /dev.
+    pub no_upper: bool,
     /// The app is in the host's network.
     pub host_network: bool,
     /// Measures that are left out although they are asked for, so that a test can see the read-back notice.
@@ -75,8 +77,12 @@ impl Plan {
 pub struct Assembled {
     /// The root of the new tree.
     pub root: OwnedFd,
-    /// Folders that are to be writable, for the second wall.
-    pub writable: Vec<OwnedFd>,
+    /// Folders that are to be writable because somebody asked for them, for the second wall.
+    pub declared: Vec<OwnedFd>,
+    /// What the kernel's own file systems let everybody write to.
+    pub of_kernel: Vec<OwnedFd>,
+    /// A file that may be executed and is no program, outside of the root.
+    pub junk: Option<OwnedFd>,
     /// A folder of a mount that is attached nowhere any more; the Landlock witness tries to open it.
     pub outside: OwnedFd,
 }
@@ -90,25 +96,26 @@ pub struct Assembled {
 pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let host = open_path(Path::new("/"))?;
     let devices = devices::Sources::open()?;
-    let (root, outside) = overlay::mount(plan, host.as_fd())?;
+    let (root, outside, junk) = overlay::mount(plan, host.as_fd())?;
     let root = root.as_fd();
-    let mut writable = writable::volumes(plan, root)?;
+    let mut declared = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
     inside::make_dir(root, &plan.working_dir, inside::shown_mode(plan.ids))?;
     kernel::mount_proc(root)?;
     kernel::mount_sys(plan, root)?;
     devices::mount_dev(plan, root, &devices)?;
     kernel::cover(plan, root, &devices)?;
-    writable.extend(writable::tmpfs(plan, root)?);
-    writable.extend(binds::mount(plan, root)?);
+    declared.extend(writable::tmpfs(plan, root)?);
+    declared.extend(binds::mount(plan, root)?);
     if plan.read_only && plan.applies("read-only-root") {
         set_read_only(root)?;
     }
-    pivot(root)?;
-    for path in ["/proc", "/dev"] {
-        writable.push(open_path(Path::new(path))?);
+    if plan.no_upper && plan.applies("read-only-root") {
+        overlay::freeze(root)?;
     }
-    Ok(Assembled { root: open_path(Path::new("/"))?, writable, outside })
+    pivot(root)?;
+    let of_kernel = ["/proc", "/dev"].map(|path| open_path(Path::new(path))).into_iter().collect::<Result<_, _>>()?;
+    Ok(Assembled { root: open_path(Path::new("/"))?, declared, of_kernel, junk: Some(junk), outside })
 }
 
 /// No program, no device, no change of user from a file system that austere adds.

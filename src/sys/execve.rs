@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -57,6 +58,16 @@ pub fn exec_nothing(form: Form) -> Errno {
     // SAFETY: the one pointer that is not null is to a literal that ends with a null byte. The kernel refuses an empty path before it looks at the
     // vectors, so this process stays what it is.
     unsafe { libc::syscall(number, a, b, c, d, e) };
+    Errno::last()
+}
+
+/// An exec of a file that is no program, by its descriptor: ENOEXEC unless something refuses it before the kernel reads it. The caller makes
+/// sure that it is none: otherwise this process becomes it.
+pub fn exec_junk(file: BorrowedFd<'_>) -> Errno {
+    let argv = [c"austere".as_ptr(), ptr::null()];
+    let (fd, path, argv, envp) = (file.as_raw_fd(), c"".as_ptr(), argv.as_ptr(), ptr::null::<*const c_char>());
+    // SAFETY: the path and the one argument are literals that end with a null byte, the array ends with a null pointer, and all outlive the call.
+    unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, envp, libc::AT_EMPTY_PATH) };
     Errno::last()
 }
 

@@ -7,6 +7,7 @@ pub mod bounding;
 pub mod capset;
 pub mod clone;
 pub mod close_range;
+pub mod exec_memory;
 pub mod execve;
 pub mod fork;
 pub mod fsmount;

@@ -21,6 +21,7 @@ pub fn shipped(name: &str) -> Option<&'static str> {
     match name {
         "docker-20.10" => Some(include_str!("../../../profiles/seccomp/docker-20.10.json")),
         "docker" | DOCKER => Some(include_str!("../../../profiles/seccomp/docker-26.1.json")),
+        "sealed" => Some(include_str!("../../../profiles/seccomp/sealed.json")),
         _ => None,
     }
 }
