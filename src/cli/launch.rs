@@ -83,6 +83,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             shm_size: profile.shm_size.unwrap_or(preset.shm_size),
             cgroup2: rootfs::host_has_cgroup2(),
             // A volume is a part of the upper layer.
+            junk: rules.as_ref().is_some_and(|rules| rules.execute.is_some()),
             no_upper: profile.narrow && profile.volumes.is_empty(),
             host_network: profile.network == Network::Host,
             without: wishes.without.clone(),
@@ -111,11 +112,11 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
 /// What Landlock is to hold back. With a list of programs it lists what starts them too: the interpreters of scripts, and loaders.
 fn rules(session: &Session, wishes: &Wishes, argv: &[String]) -> anyhow::Result<Option<landlock::Rules>> {
     let profile = &wishes.profile;
-    let mut rules = landlock::Rules::default();
+    let mut rules = landlock::Rules { without: wishes.without.clone(), ..landlock::Rules::default() };
     if profile.narrow {
         let exposed = session.opened.image.config.exposed_ports.iter();
         let exposed = exposed.filter(|port| port.protocol == Protocol::Tcp).map(|port| port.port);
-        let mut ports: Vec<u16> = exposed.chain(wishes.ports.iter().copied()).collect();
+        let mut ports: Vec<u16> = exposed.chain(profile.ports.iter().chain(&wishes.ports).copied()).collect();
         ports.sort_unstable();
         ports.dedup();
         rules.narrow = Some(ports);

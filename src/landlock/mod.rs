@@ -42,6 +42,14 @@ pub struct Rules {
     pub execute: Option<Vec<String>>,
     /// Nothing is writable but what is declared; the ports that may be bound.
     pub narrow: Option<Vec<u16>>,
+    /// Measures that are left out although they are asked for, so that a test can see the read-back notice.
+    pub without: Vec<String>,
+}
+
+impl Rules {
+    fn applies(&self, measure: &str) -> bool {
+        !self.without.iter().any(|name| name == measure)
+    }
 }
 
 /// A ruleset that handles what the rules are about and allows none of it yet.
@@ -81,14 +89,14 @@ impl Wall {
         let known = ABI::from(abi.min(HIGHEST));
         let rights = AccessFs::from_all(known);
         let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(rights)?;
-        if rules.narrow.is_some() && abi >= PORTS_SINCE {
+        if rules.narrow.is_some() && abi >= PORTS_SINCE && rules.applies("narrow-ports") {
             ruleset = ruleset.handle_access(AccessNet::from_all(known))?;
         }
-        if rules.narrow.is_some() && abi >= SCOPES_SINCE {
+        if rules.narrow.is_some() && abi >= SCOPES_SINCE && rules.applies("narrow-scopes") {
             ruleset = ruleset.scope(Scope::from_all(known))?;
         }
         let (mut read, mut rights) = (AccessFs::from_read(known), rights);
-        if rules.execute.is_some() {
+        if rules.execute.is_some() && rules.applies("execute-list") {
             read.remove(AccessFs::Execute);
             rights.remove(AccessFs::Execute);
         }
@@ -117,12 +125,13 @@ impl Wall {
             ruleset.add_rule(PathBeneath::new(place.as_fd(), rights)).map_err(|error| refused(&error))
         };
         let mut ruleset = beneath(self.ruleset, root, self.read)?;
-        let all = if self.rules.narrow.is_some() { &[][..] } else { of_kernel };
+        let all = if self.rules.narrow.is_some() && self.rules.applies("narrow-writes") { &[][..] } else { of_kernel };
         for folder in declared.iter().chain(all) {
             ruleset = beneath(ruleset, folder, self.rights)?;
         }
         let open = |path: &str| nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
-        for path in self.rules.execute.iter().flatten() {
+        let listed = self.rules.execute.iter().filter(|_| self.rules.applies("execute-list"));
+        for path in listed.flatten() {
             let file = open(path).map_err(|errno| Refusal::image("open", path, errno))?;
             ruleset = beneath(ruleset, &file, AccessFs::Execute.into())?;
         }
@@ -134,7 +143,7 @@ impl Wall {
                     ruleset = beneath(ruleset, &device, of_file & !BitFlags::from(AccessFs::Execute))?;
                 }
             }
-            for port in ports.iter().filter(|_| self.abi >= PORTS_SINCE) {
+            for port in ports.iter().filter(|_| self.abi >= PORTS_SINCE && self.rules.applies("narrow-ports")) {
                 let rule = NetPort::new(*port, AccessNet::BindTcp);
                 ruleset = ruleset.add_rule(rule).map_err(|error| refused(&error))?;
             }

@@ -106,7 +106,7 @@ pub fn read_back(rules: &Rules, seen: Option<(Tried, Tried)>) -> Vec<Measure> {
                 Measure::judged(name, asked, Ok(format!("tried: {after:?}, and {} without", said(before))))
             }
             Some((_, second)) => {
-                let why = format!("it gave {}, not {after:?}", said(act(&second)));
+                let why = format!("tried: {}, not {after:?}", said(act(&second)));
                 Measure::judged(name, asked, Err(why))
             }
         }

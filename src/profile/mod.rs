@@ -35,6 +35,8 @@ pub struct Profile {
     pub seal: bool,
     /// Nothing is writable but what is declared, and no port can be had but those: no upper layer, and Landlock as narrow as that.
     pub narrow: bool,
+    /// Ports that are declared besides the image's own.
+    pub ports: Vec<u16>,
     /// Memory that was written to may become executable.
     pub exec_gain: bool,
     /// Files in memory that could be executed may be made.
@@ -97,6 +99,7 @@ impl Profile {
             covers_system_paths: true,
             seal: preset.is_sealed,
             narrow: preset.is_sealed,
+            ports: Vec::new(),
             exec_gain: !preset.is_sealed,
             exec_memfd: !preset.is_sealed,
             allow_exec: Vec::new(),

@@ -60,6 +60,8 @@ pub struct Plan {
     pub cgroup2: bool,
     /// What no mount of its own makes writable has no upper layer: the root's file system is read-only, and so is /dev.
     pub no_upper: bool,
+    /// A file that is no program is wanted, to try an exec of.
+    pub junk: bool,
     /// The app is in the host's network.
     pub host_network: bool,
     /// Measures that are left out although they are asked for, so that a test can see the read-back notice.
@@ -81,7 +83,7 @@ pub struct Assembled {
     pub declared: Vec<OwnedFd>,
     /// What the kernel's own file systems let everybody write to.
     pub of_kernel: Vec<OwnedFd>,
-    /// A file that may be executed and is no program, outside of the root.
+    /// A file that may be executed and is no program, in the root, without a name.
     pub junk: Option<OwnedFd>,
     /// A folder of a mount that is attached nowhere any more; the Landlock witness tries to open it.
     pub outside: OwnedFd,
@@ -96,14 +98,14 @@ pub struct Assembled {
 pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let host = open_path(Path::new("/"))?;
     let devices = devices::Sources::open()?;
-    let (root, outside, junk) = overlay::mount(plan, host.as_fd())?;
+    let (root, outside) = overlay::mount(plan, host.as_fd())?;
     let root = root.as_fd();
     let mut declared = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
     inside::make_dir(root, &plan.working_dir, inside::shown_mode(plan.ids))?;
     kernel::mount_proc(root)?;
     kernel::mount_sys(plan, root)?;
-    devices::mount_dev(plan, root, &devices)?;
+    let junk = devices::mount_dev(plan, root, &devices)?;
     kernel::cover(plan, root, &devices)?;
     declared.extend(writable::tmpfs(plan, root)?);
     declared.extend(binds::mount(plan, root)?);
@@ -115,7 +117,7 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     }
     pivot(root)?;
     let of_kernel = ["/proc", "/dev"].map(|path| open_path(Path::new(path))).into_iter().collect::<Result<_, _>>()?;
-    Ok(Assembled { root: open_path(Path::new("/"))?, declared, of_kernel, junk: Some(junk), outside })
+    Ok(Assembled { root: open_path(Path::new("/"))?, declared, of_kernel, junk, outside })
 }
 
 /// No program, no device, no change of user from a file system that austere adds.

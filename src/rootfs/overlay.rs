@@ -15,11 +15,11 @@ use crate::refusal::Refusal;
 /// What mount(2) takes of options, in bytes: one page, and silently no more. It is room for some two hundred layers; engines stop at 127.
 const OPTIONS: usize = 4096;
 
-/// Mounts the layers below an empty upper layer. Opens the root of the result, and a folder and a file that lie outside of it.
+/// Mounts the layers below an empty upper layer. Opens the root of the result, and a folder that lies outside of it.
 ///
 /// Layers are named by descriptor, so their paths are never too long for mount(2)'s one page and none shows up inside the jail. `userxattr`
 /// is what an unprivileged mount needs (Linux 5.11), and the store writes its layers for it.
-pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd, OwnedFd), Refusal> {
+pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), Refusal> {
     if plan.ids == ids::Mode::Real {
         // In a user namespace other than the host's, a mount namespace is a slave of the host's from the start.
         mount_old(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
@@ -49,7 +49,7 @@ pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<(OwnedFd, Owned
     mount_old(Some("overlay"), target.as_str(), Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .map_err(|errno| Refusal::host("mount", what, errno))?;
     // The base is empty and nobody writes to it. A mount made for the purpose and never attached would cost its end a wait for all CPUs.
-    Ok((open(desk.as_fd(), "root")?, base, junk(desk.as_fd())?))
+    Ok((open(desk.as_fd(), "root")?, base))
 }
 
 /// Makes the whole file system read-only, not the mount alone, as if it had no upper layer: writing is then EROFS whoever owns the file.
@@ -58,16 +58,6 @@ pub(super) fn freeze(root: BorrowedFd<'_>) -> Result<(), Refusal> {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
     mount_old(None::<&str>, place.as_str(), None::<&str>, flags, None::<&str>)
         .map_err(|errno| Refusal::host("mount", "/, remount, ro", errno))
-}
-
-/// A file on the desk that everybody may execute and that is no program.
-fn junk(desk: BorrowedFd<'_>) -> Result<OwnedFd, Refusal> {
-    let refused = |errno| Refusal::host("open", "the overlay's desk", errno);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let file = openat(desk, "junk", flags, Mode::from_bits_truncate(0o755)).map_err(refused)?;
-    nix::unistd::write(&file, b"no program\n").map_err(refused)?;
-    drop(file);
-    openat(desk, "junk", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(refused)
 }
 
 /// A folder on the desk with the mode of a root: an overlay shows the mode of its topmost layer.
