@@ -1,5 +1,6 @@
 //! The doors: one file a command. Arguments come in here; results leave on standard output, the rest on standard error.
 
+mod compare;
 mod container;
 mod doctor;
 mod flags;
@@ -13,6 +14,7 @@ mod store;
 mod unpack;
 mod usage;
 mod verify;
+mod vulns;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -56,8 +58,10 @@ enum Command {
     Verify(Box<verify::Args>),
     /// Run an image in the same jail, for a person
     Run(run::Args),
-    /// Show an image's configuration, layers and entrypoint
+    /// Show an image's configuration, layers, entrypoint, packages and programs
     Inspect(inspect::Args),
+    /// Show variants of an image side by side
+    Compare(compare::Args),
     /// Write an image's merged root filesystem to a folder
     Unpack(unpack::Args),
     /// Show what this host can enforce
@@ -116,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Run(args) => Ok(run::run(&args)),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Store(args) => store::run(&args),

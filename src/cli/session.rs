@@ -302,7 +302,7 @@ impl Session {
             Files::Layers(unpacked) => {
                 let mut layers = Vec::new();
                 for layer in unpacked.layers.iter().rev() {
-                    layers.push(Layer { tree: layer.tree.try_clone()?, capabilities: capabilities(&layer.facts) });
+                    layers.push(stacked(layer.tree.try_clone()?, &layer.facts));
                 }
                 Ok(View::new(layers))
             }
@@ -310,7 +310,7 @@ impl Session {
                 let tree = std::fs::File::open(&merged.path)
                     .with_context(|| format!("opening {}", merged.path.display()))?
                     .into();
-                Ok(View::new(vec![Layer { tree, capabilities: capabilities(&merged.facts) }]))
+                Ok(View::new(vec![stacked(tree, &merged.facts)]))
             }
             Files::Folder(folder) => {
                 View::of_folder(folder).with_context(|| format!("cannot open the folder {}", folder.display()))
@@ -406,6 +406,15 @@ impl Session {
             limits: self.limits,
         })
     }
+}
+
+/// A layer to look at, with what modes and the store cannot hold.
+fn stacked(tree: std::os::fd::OwnedFd, facts: &Facts) -> Layer {
+    let set_id = |special: &Special| match special.kind {
+        SpecialKind::SetId { mode } => Some((special.path.trim_start_matches('/').to_owned(), mode)),
+        _ => None,
+    };
+    Layer { tree, capabilities: capabilities(facts), set_ids: facts.specials.iter().filter_map(set_id).collect() }
 }
 
 /// What files ask for, as the image says, whether or not the store could hold it.
