@@ -33,7 +33,13 @@ pub(super) struct Args {
     no_run: bool,
 
     /// Flags of verify that say what an image must do, as one text: --probe '--http 8080/health' [repeatable]
-    #[arg(long, value_name = "FLAGS", conflicts_with = "no_run", allow_hyphen_values = true, help_heading = "Smoke plan")]
+    #[arg(
+        long,
+        value_name = "FLAGS",
+        conflicts_with = "no_run",
+        allow_hyphen_values = true,
+        help_heading = "Smoke plan"
+    )]
     probe: Vec<String>,
     /// The platform to choose from an index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]

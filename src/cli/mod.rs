@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::{example, init};
+use crate::{enter, example, init};
 
 /// Exit codes of every command but `run`, which gives the app's own.
 pub mod exit {
@@ -100,7 +100,10 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
-    if let Some(code) = std::env::args_os().next().and_then(|name| example::run(&name).or_else(|| init::run(&name))) {
+    if let Some(code) = std::env::args_os()
+        .next()
+        .and_then(|name| example::run(&name).or_else(|| init::run(&name)).or_else(|| enter::run(&name)))
+    {
         return code;
     }
     let cli = match Cli::try_parse() {

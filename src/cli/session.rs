@@ -320,13 +320,7 @@ impl Session {
 
     /// What a command line of this image leads to, as the app's user would find it.
     pub(super) fn entrypoint(&self, view: &View, argv: &[String]) -> Entrypoint {
-        let credentials = match (self.ids, &*self.files) {
-            // Every file is ours, and its owner's bits are those that the user would have had.
-            (ids::Mode::Single, Files::Layers(..) | Files::Merged(..)) => {
-                Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
-            }
-            _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
-        };
+        let credentials = self.credentials();
         let image = &self.opened.image;
         inventory::resolve(
             view,
@@ -338,6 +332,17 @@ impl Session {
                 architecture: &image.platform.architecture,
             },
         )
+    }
+
+    /// Who the app's user is to the files, as they lie in the store.
+    pub(super) fn credentials(&self) -> Credentials {
+        match (self.ids, &*self.files) {
+            // Every file is ours, and its owner's bits are those that the user would have had.
+            (ids::Mode::Single, Files::Layers(..) | Files::Merged(..)) => {
+                Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
+            }
+            _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
+        }
     }
 
     /// What was noticed while unpacking.

@@ -1,6 +1,8 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
 mod attempt;
+mod lenient;
+mod levels;
 mod plan;
 mod trials;
 
@@ -30,6 +32,7 @@ use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
 use crate::verdict::{Baseline, Evidence, Status, Verdict};
 use attempt::{NotStarted, start};
+use levels::LevelArgs;
 use plan::PlanArgs;
 use trials::Trial;
 
@@ -55,6 +58,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub plan: PlanArgs,
+
+    #[command(flatten)]
+    pub levels: LevelArgs,
 
     #[command(flatten)]
     pub container: ContainerArgs,
@@ -108,7 +114,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = &session.opened.image.config;
     let plan = args.plan.plan(config)?;
     let preset = &args.files.preset;
-    let wishes = launch::Wishes {
+    let mut wishes = launch::Wishes {
         profile: args.container.profile(preset, &args.arguments)?,
         guarding: Guarding::Stays,
         ports: plan.probes.iter().filter_map(smoke::plan::Probe::port).collect(),
@@ -116,20 +122,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         without: args.without_measure.clone(),
     };
 
+    let disk = args.levels.look(&session, &launch::command_line(config, &wishes.profile))?;
+    let names = disk.as_ref().map(levels::Disk::interactive);
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
         let launched = Instant::now();
-        let (outcome, measures) = attempt::hardened(&session, &wishes, &plan)?;
+        let seen = attempt::sighted(&session, &wishes, &plan, names.as_deref())?;
         if args.show_logs {
-            show_logs(number, args.plan.repeat, &outcome.output);
+            show_logs(number, args.plan.repeat, &seen.0.output);
         }
-        trials.push(Trial::new(outcome, measures, launched));
+        trials.push(Trial::new(seen, launched));
         if session.barred.is_some() {
             // Its one tree has been used, and another run could not judge either.
             break;
         }
     }
-    let (Trial { outcome, measures, jail_took }, runs) = trials::decisive(trials);
+    let (trial, runs) = trials::decisive(trials);
+    let trial = lenient::settle(&session, &mut wishes, &plan, names.as_deref(), trial)?;
+    let Trial { outcome, measures, jail_took, sight } = trial;
     let (baseline, unhardened_took) = match outcome.answer {
         Answer::Fails if session.barred.is_none() => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
@@ -171,7 +181,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         plan: &plan,
         outcome: &outcome,
         runs: &runs,
-        measures,
+        measures: measures.clone(),
         baseline,
         findings,
         durations: Durations {
@@ -183,7 +193,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ..Durations::default()
         },
     });
-    args.deliver(&verdict)
+    let run = levels::Run { wishes: &wishes, plan: &plan, outcome: &outcome, measures: &measures, sight: &sight };
+    args.deliver(&args.levels.judge(verdict, &session, &run, disk.as_ref())?)
 }
 
 /// Passes on what the app wrote, with nothing in it that a terminal acts on.

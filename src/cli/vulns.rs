@@ -44,14 +44,18 @@ impl VulnArgs {
         let bytes = if SCANNERS.contains(&source.as_str()) { ask(source, &sbom())? } else { read(source.as_ref())? };
         let document = vulns::read(&bytes).with_context(|| format!("the report {source}"))?;
         let Document::Report(report) = document else {
-            anyhow::bail!("{source} is an OpenVEX document, not a scanner's report\n  hint: --vulns REPORT --vex {source}");
+            anyhow::bail!(
+                "{source} is an OpenVEX document, not a scanner's report\n  hint: --vulns REPORT --vex {source}"
+            );
         };
         let mut statements: Vec<Statement> = Vec::new();
         for path in &self.vex {
             let name = || format!("the OpenVEX document {}", path.display());
             match vulns::read(&read(path)?).with_context(name)? {
                 Document::Statements(more) => statements.extend(more),
-                Document::Report(_) => anyhow::bail!("{} is a scanner's report, not an OpenVEX document", path.display()),
+                Document::Report(_) => {
+                    anyhow::bail!("{} is a scanner's report, not an OpenVEX document", path.display())
+                }
             }
         }
         Ok(Some(vulns::join(report, &statements, packages, self.only_fixed)))
@@ -96,7 +100,8 @@ fn scan(scanner: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
         _ => command.args(["--format", "json", "--sbom"]).arg(file),
     };
     let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("starting {scanner}\n  hint: install it, or give a report: --vulns FILE"))?;
+    let output =
+        output.with_context(|| format!("starting {scanner}\n  hint: install it, or give a report: --vulns FILE"))?;
     // OSV-Scanner ends with 1 when it found something.
     let went_well = output.status.success() || (scanner == "osv-scanner" && output.status.code() == Some(1));
     let said = String::from_utf8_lossy(&output.stderr);

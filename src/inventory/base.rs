@@ -112,11 +112,7 @@ fn fixed(base: &Base, path: &str, bytes: &[u8]) -> Serves {
         [] => ("scratch", "names none of certificates, zoneinfo and passwd".to_owned()),
         _ => ("distroless/static", format!("names {}; scratch serves if it never needs them", wanted.join(", "))),
     };
-    Serves {
-        base: own.to_owned(),
-        why: format!("{path} is a static program and {more}"),
-        already: base.is_bare(),
-    }
+    Serves { base: own.to_owned(), why: format!("{path} is a static program and {more}"), already: base.is_bare() }
 }
 
 fn dynamic(base: &Base, path: &str, elf: &Elf, entrypoint: &Entrypoint) -> Serves {
@@ -138,7 +134,18 @@ fn dynamic(base: &Base, path: &str, elf: &Elf, entrypoint: &Entrypoint) -> Serve
 
 /// Libraries of glibc and openssl, which `distroless/base` has; `distroless/cc` has two more.
 fn is_of_base(name: &str, cpp: bool) -> bool {
-    let own = ["libc.", "libm.", "libdl.", "libpthread.", "librt.", "libresolv.", "libutil.", "ld-linux", "libssl.", "libcrypto."];
+    let own = [
+        "libc.",
+        "libm.",
+        "libdl.",
+        "libpthread.",
+        "librt.",
+        "libresolv.",
+        "libutil.",
+        "ld-linux",
+        "libssl.",
+        "libcrypto.",
+    ];
     let more = ["libstdc++.", "libgcc_s.", "libgomp."];
     own.iter().chain(more.iter().filter(|_| cpp)).any(|start| name.starts_with(start)) || name.starts_with("ld-musl")
 }

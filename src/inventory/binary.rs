@@ -46,9 +46,9 @@ pub(super) struct Binary {
 impl Binary {
     /// Whether the kernel starts it, not another program's loader.
     pub(super) fn is_program(&self) -> bool {
-        self.elf.as_ref().is_some_and(|elf| {
-            elf.soname.is_none() && (elf.interpreter.is_some() || elf.linkage != Linkage::Dynamic)
-        })
+        self.elf
+            .as_ref()
+            .is_some_and(|elf| elf.soname.is_none() && (elf.interpreter.is_some() || elf.linkage != Linkage::Dynamic))
     }
 }
 

@@ -19,10 +19,10 @@ mod survey;
 mod tree;
 
 pub use access::Credentials;
+pub use base::{Base, Serves};
 pub use capability::FileCapabilities;
 pub use contents::{Contents, Item, ItemKind, Reader};
 pub use entrypoint::{Command, Entrypoint, Kind, health_check, resolve};
-pub use base::{Base, Serves};
 pub use libraries::Library;
 pub use programs::{Program, shells};
 pub use release::Release;

@@ -98,8 +98,11 @@ impl Survey {
 fn executables(contents: &Contents, binaries: &[Binary]) -> Vec<String> {
     let starts = |binary: &&Binary| binary.script.is_some() || binary.is_program();
     let items = binaries.iter().filter(starts).flat_map(|binary| &binary.items);
-    let mut paths: Vec<String> =
-        items.map(|at| &contents.items[*at]).filter(|item| item.is_executable()).map(|item| item.path.clone()).collect();
+    let mut paths: Vec<String> = items
+        .map(|at| &contents.items[*at])
+        .filter(|item| item.is_executable())
+        .map(|item| item.path.clone())
+        .collect();
     paths.sort();
     paths
 }

@@ -144,6 +144,8 @@ pub struct Started {
     pub app: App,
     /// Every measure, as the kernel says it is.
     pub measures: Vec<Measure>,
+    /// Where the app may write and execute; unknown where it has no mounts of its own.
+    pub writable_executable: Option<Vec<String>>,
 }
 
 /// Builds the jail and starts the app in it. The calling thread must be the process's only one, and must live as long as the app:
@@ -214,12 +216,13 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     app.check_guard().map_err(failed("looking for the app's guard"))?;
     let (mut measures, room) = before.compare(spec, pid.as_raw(), &report, app.streams());
     measures.extend(app.group().map(|group| group.read_back(pid.as_raw())).unwrap_or_default());
+    let writable_executable = read_back::writable_executable(spec, pid.as_raw());
     app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
     if stopped {
         ptrace::detach(pid, None).map_err(|errno| StartError::Host("letting the app go", errno.into()))?;
     }
     app.started_at(Instant::now());
-    Ok(Started { app, measures })
+    Ok(Started { app, measures, writable_executable })
 }
 
 /// Waits for the stop at the exec; false when the launcher ended instead (it stays there to be waited for).

@@ -138,6 +138,12 @@ impl Before {
     }
 }
 
+/// Where the app may write and execute.
+pub(super) fn writable_executable(spec: &Spec, pid: i32) -> Option<Vec<String>> {
+    let app = Process::open(pid).ok().filter(|_| !spec.is_tree())?;
+    rootfs::writable_executable(&app, spec.identity.uid != 0)
+}
+
 /// What takes namespaces. The app lacks /proc, /sys and an address of its own with them, so it may fail for want of those.
 fn not_had(why: &str) -> Vec<Measure> {
     let named = [

@@ -146,12 +146,7 @@ impl Walk<'_> {
     }
 
     /// Adds what one layer has in a directory.
-    fn versions(
-        &self,
-        layer: usize,
-        path: &[u8],
-        names: &mut BTreeMap<Vec<u8>, Vec<Version>>,
-    ) -> Result<(), Errno> {
+    fn versions(&self, layer: usize, path: &[u8], names: &mut BTreeMap<Vec<u8>, Vec<Version>>) -> Result<(), Errno> {
         let folder = below(self.view.layer(layer), path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         let mut listing = Dir::from_fd(folder.try_clone().map_err(|_| Errno::EMFILE)?)?;
         for entry in listing.iter() {

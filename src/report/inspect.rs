@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{clean, json};
-use contents::ContentFacts;
 use crate::digest::Digest;
 use crate::finding::Finding;
 use crate::image::{Compression, Config, Image, Protocol};
 use crate::inventory::elf::Linkage;
 use crate::inventory::{Entrypoint, Kind};
+use contents::ContentFacts;
 
 /// Columns of a section's name, and of a row's.
 const NAME: usize = 12;

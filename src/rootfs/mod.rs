@@ -22,7 +22,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, pivot_root};
 
-pub use read_back::read_back;
+pub use read_back::{read_back, writable_executable};
 pub use tree::enter as enter_tree;
 
 use crate::ids;

@@ -36,6 +36,17 @@ fn is_writable(mount: &MountInfo) -> bool {
     mount.mount_options.contains_key("rw") && mount.super_options.contains_key("rw")
 }
 
+/// Mounts that may be written to and executed from. /dev is root's, and its devices are no files.
+pub fn writable_executable(app: &Process, is_ordinary: bool) -> Option<Vec<String>> {
+    let mounts = app.mounts().ok()?;
+    let is_open = |mount: &&MountInfo| is_writable(mount) && !mount.mount_options.contains_key("noexec");
+    let path = |mount: &MountInfo| mount.mount_point.to_string_lossy().into_owned();
+    let is_file = |path: &String| !devices::is_device(path) && !(is_ordinary && path == "/dev");
+    // A cover of a masked file is the device /dev/null.
+    let is_cover = |mount: &MountInfo| mount.root.ends_with("null") && mount.fs_type.ends_with("tmpfs");
+    Some(mounts.iter().filter(is_open).filter(|mount| !is_cover(mount)).map(path).filter(is_file).collect())
+}
+
 /// The mount that is seen at a path: the last one attached there.
 fn at<'a>(mounts: &'a [MountInfo], path: &Path) -> Option<&'a MountInfo> {
     mounts.iter().rfind(|mount| mount.mount_point == path)

@@ -5,6 +5,7 @@
 mod assemble;
 mod decide;
 pub mod facts;
+pub mod levels;
 pub mod run;
 
 use schemars::JsonSchema;

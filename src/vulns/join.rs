@@ -60,7 +60,8 @@ impl Vulnerability {
 impl Joined {
     /// `1 high, 2 low; 2 with a fix`.
     pub fn summary(&self) -> String {
-        let counts = Severity::ALL.iter().filter_map(|one| Some(format!("{} {}", self.counts.get(one.name())?, one.name())));
+        let counts =
+            Severity::ALL.iter().filter_map(|one| Some(format!("{} {}", self.counts.get(one.name())?, one.name())));
         let mut parts = vec![counts.collect::<Vec<_>>().join(", ")];
         if parts[0].is_empty() {
             parts[0] = "none found".to_owned();
@@ -101,9 +102,8 @@ pub fn join(report: Report, statements: &[Statement], packages: &[Package], only
         b.severity.cmp(&a.severity).then_with(|| rest(a).cmp(&rest(b)))
     });
     let counted = || found.iter().filter(|one| one.counts());
-    let counts = Severity::ALL.map(|severity| {
-        (severity.name(), counted().filter(|one| one.severity == severity).count())
-    });
+    let counts =
+        Severity::ALL.map(|severity| (severity.name(), counted().filter(|one| one.severity == severity).count()));
     Joined {
         scanner: report.scanner,
         data_of: report.data_of,

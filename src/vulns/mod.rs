@@ -86,14 +86,8 @@ pub enum Severity {
 
 impl Severity {
     /// Worst first.
-    pub const ALL: [Severity; 6] = [
-        Severity::Critical,
-        Severity::High,
-        Severity::Medium,
-        Severity::Low,
-        Severity::Negligible,
-        Severity::Unknown,
-    ];
+    pub const ALL: [Severity; 6] =
+        [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Negligible, Severity::Unknown];
 
     /// As the scanners write it, in any case.
     pub fn parse(text: &str) -> Severity {

@@ -13,7 +13,8 @@ pub(super) fn read(json: &Value) -> Vec<Statement> {
 fn statement(one: &Value) -> Statement {
     let vulnerability = &one["vulnerability"];
     // Version 0.0.1 has a text there.
-    let mut ids: Vec<String> = vulnerability.as_str().or_else(|| vulnerability["name"].as_str()).map(str::to_owned).into_iter().collect();
+    let mut ids: Vec<String> =
+        vulnerability.as_str().or_else(|| vulnerability["name"].as_str()).map(str::to_owned).into_iter().collect();
     ids.extend(list(&vulnerability["aliases"]).iter().map(text));
     let mut packages = Vec::new();
     for product in list(&one["products"]) {

@@ -44,8 +44,7 @@ fn fixed(vulnerability: &Value, package: &Value) -> Vec<String> {
     let ranges = list(&vulnerability["affected"]).iter().filter(of_package).flat_map(|one| list(&one["ranges"]));
     let ranges = ranges.filter(|range| range["type"] != "GIT");
     let events = ranges.flat_map(|range| list(&range["events"]));
-    let mut versions: Vec<String> =
-        events.filter_map(|event| event["fixed"].as_str()).map(str::to_owned).collect();
+    let mut versions: Vec<String> = events.filter_map(|event| event["fixed"].as_str()).map(str::to_owned).collect();
     versions.sort();
     versions.dedup();
     versions

@@ -25,11 +25,8 @@ pub(super) fn find(search: &Search, all: &mut Packages) {
                 continue;
             }
             let origin = Some(field("o")).filter(|origin| !origin.is_empty() && *origin != name);
-            let qualifiers = [
-                ("arch", field("A")),
-                ("distro", &search.release.distro()),
-                ("upstream", origin.unwrap_or_default()),
-            ];
+            let qualifiers =
+                [("arch", field("A")), ("distro", &search.release.distro()), ("upstream", origin.unwrap_or_default())];
             all.found.push(Package {
                 name: name.to_owned(),
                 version: version.to_owned(),
@@ -67,9 +64,9 @@ pub(super) fn owns(contents: &Contents, paths: &[String]) -> bool {
             false
         }
         Some(("R", name)) => paths.iter().any(|path| {
-            path.strip_prefix('/').and_then(|path| path.strip_suffix(name)).is_some_and(|start| {
-                start.trim_end_matches('/') == folder
-            })
+            path.strip_prefix('/')
+                .and_then(|path| path.strip_suffix(name))
+                .is_some_and(|start| start.trim_end_matches('/') == folder)
         }),
         _ => false,
     })

@@ -229,7 +229,9 @@ mod tests {
 
     #[test]
     fn modules_are_those_that_were_built_in() {
-        let found = versions("path\tx.org/a/cmd\nmod\tx.org/a\tv1.2.3\th1:x\ndep\tb\tv0.1.0\ndep\tc\tv1.0.0\n=>\td\tv2.0.0\th1:y\n");
+        let found = versions(
+            "path\tx.org/a/cmd\nmod\tx.org/a\tv1.2.3\th1:x\ndep\tb\tv0.1.0\ndep\tc\tv1.0.0\n=>\td\tv2.0.0\th1:y\n",
+        );
         let found: Vec<_> = found.iter().map(|(name, version)| format!("{name} {version}")).collect();
         assert_eq!(found, ["x.org/a v1.2.3", "b v0.1.0", "d v2.0.0"]);
     }

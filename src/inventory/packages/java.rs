@@ -9,8 +9,7 @@ use zip::ZipArchive;
 use super::{Kind, Package, Packages, Search, Unread, url};
 use crate::inventory::contents::{Item, ItemKind};
 
-const ENDINGS: [&str; 10] =
-    [".jar", ".war", ".ear", ".par", ".sar", ".nar", ".jpi", ".hpi", ".kar", ".lpkg"];
+const ENDINGS: [&str; 10] = [".jar", ".war", ".ear", ".par", ".sar", ".nar", ".jpi", ".hpi", ".kar", ".lpkg"];
 /// An archive within an archive is held in memory: so large it may be, and so deep they are followed.
 const LARGEST_NESTED: u64 = 256 << 20;
 const DEEPEST: usize = 4;
@@ -90,10 +89,13 @@ impl Reading<'_> {
         };
         let main = maven.iter().position(fits);
         let title = || field(&["Name", "Bundle-Name", "Short-Name", "Extension-Name", "Implementation-Title"]);
-        let name = main.map(|at| maven[at].artifact.clone()).or_else(|| Some(stem_name.to_owned()).filter(|name| !name.is_empty()));
-        let version = main.map(|at| maven[at].version.clone()).or_else(|| stem_version.map(str::to_owned)).or_else(|| {
-            field(&["Implementation-Version", "Specification-Version", "Plugin-Version", "Bundle-Version"])
-        });
+        let name = main
+            .map(|at| maven[at].artifact.clone())
+            .or_else(|| Some(stem_name.to_owned()).filter(|name| !name.is_empty()));
+        let version =
+            main.map(|at| maven[at].version.clone()).or_else(|| stem_version.map(str::to_owned)).or_else(|| {
+                field(&["Implementation-Version", "Specification-Version", "Plugin-Version", "Bundle-Version"])
+            });
         let group = main.map(|at| maven[at].group.clone()).or_else(|| group(manifest));
         let licences: Vec<String> = field(&["Bundle-License"]).into_iter().collect();
         if let Some(name) = name.or_else(title) {
@@ -124,7 +126,8 @@ impl Reading<'_> {
 impl Maven {
     fn parse(text: &str) -> Option<Maven> {
         let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix(['=', ':']));
+            let line =
+                text.lines().find_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix(['=', ':']));
             line.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
         };
         Some(Maven { group: field("groupId")?, artifact: field("artifactId")?, version: field("version")? })
@@ -139,7 +142,8 @@ fn text(entry: &mut impl Read) -> std::io::Result<String> {
 
 /// `guava-32.1.jar` is `guava`, `32.1`.
 fn split(stem: &str) -> (&str, Option<&str>) {
-    let at = stem.match_indices('-').map(|(at, _)| at).find(|at| stem[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+    let at =
+        stem.match_indices('-').map(|(at, _)| at).find(|at| stem[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
     at.map_or((stem, None), |at| (&stem[..at], Some(&stem[at + 1..])))
 }
 
@@ -162,10 +166,20 @@ fn header(manifest: &str, name: &str) -> Option<String> {
 
 /// The group that a manifest lets one guess, as for package URLs.
 fn group(manifest: &str) -> Option<String> {
-    let fields = ["Group-Id", "Bundle-SymbolicName", "Extension-Name", "Specification-Vendor", "Implementation-Vendor", "Implementation-Vendor-Id", "Implementation-Title", "Bundle-Activator"];
+    let fields = [
+        "Group-Id",
+        "Bundle-SymbolicName",
+        "Extension-Name",
+        "Specification-Vendor",
+        "Implementation-Vendor",
+        "Implementation-Vendor-Id",
+        "Implementation-Title",
+        "Bundle-Activator",
+    ];
     fields.iter().filter_map(|name| header(manifest, name)).find_map(|value| {
         let value = value.split(['#', ';']).next().unwrap_or_default().trim();
-        let is_group = value.contains('.') && !value.contains(' ') && value.starts_with(|c: char| c.is_ascii_lowercase());
+        let is_group =
+            value.contains('.') && !value.contains(' ') && value.starts_with(|c: char| c.is_ascii_lowercase());
         is_group.then(|| value.to_owned())
     })
 }

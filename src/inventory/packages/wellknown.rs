@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn versions_are_read_out_of_content() {
         assert!(RULES.len() > 15);
-        let found = |name: &str, content: &[u8]| read(name, content).map(|known| format!("{} {}", known.name, known.version));
+        let found =
+            |name: &str, content: &[u8]| read(name, content).map(|known| format!("{} {}", known.name, known.version));
         assert_eq!(found("busybox", b"x\0BusyBox v1.36.1 (Debian)\0").as_deref(), Some("busybox 1.36.1"));
         assert_eq!(found("python3.11", b"\x003.9.1\0\x003.11.2\0").as_deref(), Some("python 3.11.2"));
         assert_eq!(found("openssl", b"\0OpenSSL 1.1.1w  11 Sep 2023\0").as_deref(), Some("openssl 1.1.1w"));

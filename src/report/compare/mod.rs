@@ -82,7 +82,8 @@ impl Variant {
     pub fn new(inspection: &Value, verdict: Option<&Value>) -> Variant {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let array = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let sum = |key: &str| inspection["layers"].as_array().into_iter().flatten().filter_map(|one| one[key].as_u64()).sum();
+        let sum =
+            |key: &str| inspection["layers"].as_array().into_iter().flatten().filter_map(|one| one[key].as_u64()).sum();
         let programs = |kinds: &[&str]| -> Vec<String> {
             let all = array(&inspection["programs"]);
             let own = all.iter().filter(|one| one["kind"].as_str().is_some_and(|kind| kinds.contains(&kind)));
@@ -242,7 +243,10 @@ fn flaws(counts: &BTreeMap<String, u64>) -> String {
 
 impl Row {
     fn new(name: &'static str, cells: Vec<Cell>) -> Row {
-        let least = cells.iter().filter_map(|(_, value)| value.as_ref()).min_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+        let least = cells
+            .iter()
+            .filter_map(|(_, value)| value.as_ref())
+            .min_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
         let is_best = |(_, value): &Cell| value.is_some() && value.as_ref() == least;
         let mut best: Vec<usize> = (0..cells.len()).filter(|index| is_best(&cells[*index])).collect();
         if best.len() == cells.len() {
@@ -257,7 +261,12 @@ mod tests {
     use super::*;
 
     fn variant(name: &str, stored: u64, shells: usize) -> Variant {
-        Variant { reference: format!("a/{name}.tar"), stored, shells: vec!["/bin/sh".into(); shells], ..Variant::default() }
+        Variant {
+            reference: format!("a/{name}.tar"),
+            stored,
+            shells: vec!["/bin/sh".into(); shells],
+            ..Variant::default()
+        }
     }
 
     #[test]

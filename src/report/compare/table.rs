@@ -36,7 +36,8 @@ pub(super) fn text(comparison: &Comparison, width: usize) -> String {
     };
     let widths: Vec<usize> = (0..names.len()).map(long).collect();
     let total = first + widths.iter().map(|width| width + GAP).sum::<usize>();
-    let mut text = if total <= width { wide(comparison, &names, first, &widths) } else { narrow(comparison, &names, first) };
+    let mut text =
+        if total <= width { wide(comparison, &names, first, &widths) } else { narrow(comparison, &names, first) };
     for (name, image) in names.iter().zip(&comparison.images) {
         if let (Some(verdict), Some(reason)) = (&image.verdict, &image.reason)
             && verdict != "pass"

@@ -95,9 +95,8 @@ impl ContentFacts {
         let once = |item: &&crate::inventory::Item| item.names < 2 || seen.insert((item.layer, item.inode));
         let mut files: Vec<_> = contents.items.iter().filter(|item| item.kind == ItemKind::File).filter(once).collect();
         files.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
-        let large = |item: &&crate::inventory::Item| {
-            Large { path: item.path.clone(), size: item.size, layer: item.layer + 1 }
-        };
+        let large =
+            |item: &&crate::inventory::Item| Large { path: item.path.clone(), size: item.size, layer: item.layer + 1 };
         let programs = survey.unread.iter().map(|(path, why)| Unread { path: path.clone(), why: why.clone() });
         let directories = listing.unread.iter().map(|text| match text.split_once(": ") {
             Some((path, why)) => Unread { path: path.to_owned(), why: why.to_owned() },
@@ -135,7 +134,10 @@ impl ContentFacts {
         page.row("files", [format!("{} in {}", size(self.bytes), plural(self.files as usize, "file"))]);
         if self.wasted.files > 0 {
             let what = plural(self.wasted.files, "file");
-            page.row("wasted", [format!("{} in {what} that a later layer replaced or removed", size(self.wasted.bytes))]);
+            page.row(
+                "wasted",
+                [format!("{} in {what} that a later layer replaced or removed", size(self.wasted.bytes))],
+            );
             let waste = |waste: &Waste| {
                 format!("{}  {} of layer {}, hidden by {}", size(waste.size), waste.path, waste.layer, waste.hidden_by)
             };
@@ -158,7 +160,10 @@ impl ContentFacts {
         page.row("all may write", cut(self.world_writable.iter().map(|writable| writable.path.clone()).collect()));
         let missing = |missing: &Missing| format!("{} (for {})", missing.library, missing.needed_by);
         page.row("missing", cut(self.missing_libraries.iter().map(missing).collect()));
-        page.row("not read", cut(self.unread.iter().map(|unread| format!("{}: {}", unread.path, unread.why)).collect()));
+        page.row(
+            "not read",
+            cut(self.unread.iter().map(|unread| format!("{}: {}", unread.path, unread.why)).collect()),
+        );
         page.row("packages", [self.package_count.to_string()]);
         self.vulnerabilities(page);
         if let Some(packages) = &self.packages {
@@ -173,7 +178,8 @@ impl ContentFacts {
         let data = joined.data_of.as_deref().map_or(String::new(), |date| format!(", data of {date}"));
         page.row("known flaws", [format!("{} ({}{data})", joined.summary(), joined.scanner)]);
         let line = |one: &Vulnerability| {
-            let fixed = if one.fixed.is_empty() { "no fix".to_owned() } else { format!("fixed in {}", one.fixed.join(", ")) };
+            let fixed =
+                if one.fixed.is_empty() { "no fix".to_owned() } else { format!("fixed in {}", one.fixed.join(", ")) };
             let state = one.vex.as_ref().map_or(String::new(), |vex| format!(" ({vex})"));
             let place = if one.location.is_none() { " (not found in the image)" } else { "" };
             format!("{:10}  {}  {} {}{place}, {fixed}{state}", one.severity.name(), one.id, one.package, one.version)
@@ -189,7 +195,11 @@ impl ContentFacts {
 impl Program {
     /// `/bin/sh (busybox)`, or the path alone where it says the name.
     fn text(&self) -> String {
-        if self.path.rsplit('/').next() == Some(&self.name) { self.path.clone() } else { format!("{} ({})", self.path, self.name) }
+        if self.path.rsplit('/').next() == Some(&self.name) {
+            self.path.clone()
+        } else {
+            format!("{} ({})", self.path, self.name)
+        }
     }
 }
 

@@ -122,11 +122,8 @@ fn item(id: String, name: &str) -> Item<'_> {
 
 /// What the package's own files say of its licence goes into a comment: it need not be an SPDX expression.
 fn package(index: usize, package: &Package) -> Item<'_> {
-    let purl = Reference {
-        reference_category: "PACKAGE-MANAGER",
-        reference_type: "purl",
-        reference_locator: &package.purl,
-    };
+    let purl =
+        Reference { reference_category: "PACKAGE-MANAGER", reference_type: "purl", reference_locator: &package.purl };
     Item {
         version_info: &package.version,
         license_comments: package.licences.join(", "),
