@@ -89,6 +89,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             without: wishes.without.clone(),
         },
         argv,
+        adversary: None,
         env: environment(config, account, profile),
         hostname: profile.hostname.clone(),
         bounding,

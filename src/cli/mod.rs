@@ -1,5 +1,6 @@
 //! The doors: one file a command. Arguments come in here; results leave on standard output, the rest on standard error.
 
+mod attack;
 mod compare;
 mod container;
 mod doctor;
@@ -58,6 +59,8 @@ enum Command {
     Verify(Box<verify::Args>),
     /// Run an image in the same jail, for a person
     Run(run::Args),
+    /// Put an adversary into an image's jail, and see what works
+    Attack(Box<attack::Args>),
     /// Show an image's configuration, layers, entrypoint, packages and programs
     Inspect(inspect::Args),
     /// Show variants of an image side by side
@@ -100,10 +103,12 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
-    if let Some(code) = std::env::args_os()
-        .next()
-        .and_then(|name| example::run(&name).or_else(|| init::run(&name)).or_else(|| enter::run(&name)))
-    {
+    if let Some(code) = std::env::args_os().next().and_then(|name| {
+        example::run(&name)
+            .or_else(|| init::run(&name))
+            .or_else(|| enter::run(&name))
+            .or_else(|| crate::attack::run(&name))
+    }) {
         return code;
     }
     let cli = match Cli::try_parse() {
@@ -122,6 +127,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Verify(args) => verify::run(&args),
         Command::Run(args) => Ok(run::run(&args)),
+        Command::Attack(args) => attack::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Unpack(args) => unpack::run(&args),

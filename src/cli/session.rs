@@ -388,11 +388,16 @@ impl Session {
             "" => User::ROOT,
             user => user.parse()?,
         };
-        let account = resolve(&user, &self.accounts)?;
+        self.as_user(&user)
+    }
+
+    /// The same image for this user.
+    pub(super) fn as_user(&self, user: &User) -> anyhow::Result<Session> {
+        let account = resolve(user, &self.accounts)?;
         has_place(self.ids, &account)?;
         let is_projected = self.ids == ids::Mode::Single && account.uid != 0 && account != self.account;
         let (files, account) = if is_projected {
-            let (files, _, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, &user)?;
+            let (files, _, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, user)?;
             (Rc::new(files), account)
         } else {
             (Rc::clone(&self.files), account)

@@ -15,6 +15,7 @@ mod stdio;
 pub mod subject;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -57,6 +58,8 @@ pub struct Spec {
     pub rootfs: rootfs::Plan,
     /// The command line.
     pub argv: Vec<String>,
+    /// The program itself, in place of what the command line names.
+    pub adversary: Option<OwnedFd>,
     /// The whole environment, `NAME=value`.
     pub env: Vec<String>,
     /// The host name.

@@ -20,7 +20,7 @@ use crate::phases::{self, Phase};
 use crate::refusal::Refusal;
 use crate::seal::door::Hatch;
 use crate::seccomp::{Filter, Observation, Witness};
-use crate::sys::execve::{Vector, execve};
+use crate::sys::execve::{Vector, execve, execveat};
 use crate::{caps, exec_memory, ids, landlock, limits, netns, rootfs, seal, sys, sysctls};
 
 /// Where programs are looked for when the image sets no PATH (runc and docker: the same list).
@@ -175,7 +175,7 @@ impl<'a> Recipe<'a> {
         parent.bind()?;
 
         self.enter_working_dir()?;
-        let program = self.find_program()?;
+        let program = if spec.adversary.is_some() { c"" } else { self.find_program()? };
         umask(Mode::from_bits_truncate(0o022));
         if bound {
             set_no_new_privs().map_err(|errno| Refusal::host("prctl", "PR_SET_NO_NEW_PRIVS", errno))?;
@@ -196,7 +196,10 @@ impl<'a> Recipe<'a> {
         let executable = executable.map(|before| (before, exec_memory::attempt()));
         let sealed = unsealed.map(seal::witness);
         reporter.witness(port_start, sysctls, landlock, self.observe_filter(), sealed, executable);
-        let errno = execve(program, &self.argv, &self.envp);
+        let errno = match &spec.adversary {
+            Some(file) => execveat(file.as_fd(), c"", &self.argv, &self.envp),
+            None => execve(program, &self.argv, &self.envp),
+        };
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
     }
 

@@ -71,6 +71,14 @@ pub fn exec_junk(file: BorrowedFd<'_>) -> Errno {
     Errno::last()
 }
 
+/// Becomes the program behind `file`, or, with a path, the one that the path names from there; returns only to say why it could not.
+pub fn execveat(file: BorrowedFd<'_>, path: &CStr, argv: &Vector, envp: &Vector) -> Errno {
+    let (argv, envp) = (argv.pointers.as_ptr(), envp.pointers.as_ptr());
+    // SAFETY: as for execve above; the kernel refuses a descriptor that is no program.
+    unsafe { libc::syscall(libc::SYS_execveat, file.as_raw_fd(), path.as_ptr(), argv, envp, libc::AT_EMPTY_PATH) };
+    Errno::last()
+}
+
 /// Ends the calling process at once: no destructor and no exit handler runs twice in a clone.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: one integer; nothing of this process is used afterwards.

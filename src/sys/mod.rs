@@ -3,6 +3,7 @@
 //! This is the only folder with `unsafe`. Every wrapper takes borrowed descriptors and C strings, allocates nothing (several are called
 //! between clone and exec), and gives the kernel's errno back as it came.
 
+pub mod acts;
 pub mod bounding;
 pub mod capset;
 pub mod clone;
