@@ -1,5 +1,7 @@
 //! What the adversary came to.
 
+use std::fmt::Write as _;
+
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use serde::Serialize;
@@ -154,17 +156,17 @@ impl Report {
             facts.image, facts.preset, facts.ids
         );
         for measure in &facts.broken {
-            text.push_str(&format!("broken    {measure}\n"));
+            let _ = writeln!(text, "broken    {measure}");
         }
         for one in self.attempts.iter().filter(|one| one.escaped) {
-            text.push_str(&format!("worked    {}: {}; {}\n", one.name, one.tried, one.meaning));
+            let _ = writeln!(text, "worked    {}: {}; {}", one.name, one.tried, one.meaning);
         }
         let mut groups: Vec<&str> = self.attempts.iter().map(|one| one.group).collect();
         groups.dedup();
         for group in groups {
             let of_it = || self.attempts.iter().filter(move |one| one.group == group && one.twin.counts);
             let held = of_it().filter(|one| !one.escaped).count();
-            text.push_str(&format!("{group:24} {held} of {} refused\n", of_it().count()));
+            let _ = writeln!(text, "{group:24} {held} of {} refused", of_it().count());
         }
         let idle: Vec<String> = self
             .attempts
@@ -174,10 +176,7 @@ impl Report {
             .collect();
         if !idle.is_empty() {
             let count = tried - counted;
-            text.push_str(&format!(
-                "\n{count} do not count, because they fail without walls too: {}\n",
-                idle.join(", ")
-            ));
+            let _ = writeln!(text, "\n{count} do not count, because they fail without walls too: {}", idle.join(", "));
         }
         text
     }

@@ -56,11 +56,11 @@ impl Call {
             S(text) => text.as_ptr().addr().cast_signed() as i64,
             B => place.cast_signed() as i64,
         };
-        let [a, b, c, d, e, f] = self.args.map(value);
+        let [first, second, third, fourth, fifth, sixth] = self.args.map(value);
         // SAFETY: only this file makes a `Call`, so it is one of the list below. Each takes numbers, null, literals that end with a null byte, or
         // the page, which outlives the call and is larger than what any of them writes; none of the list maps, unmaps or protects memory, and
         // clone(2) is made without CLONE_VM, so that its child has a stack of its own.
-        let rc = unsafe { libc::syscall(self.number, a, b, c, d, e, f) };
+        let rc = unsafe { libc::syscall(self.number, first, second, third, fourth, fifth, sixth) };
         Errno::result(rc)
     }
 }

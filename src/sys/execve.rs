@@ -52,12 +52,11 @@ pub fn exec_nothing(form: Form) -> Errno {
         Form::Path => (libc::SYS_execve, 0),
         Form::Descriptor => (libc::SYS_execveat, 1),
     };
-    let mut args = [0_usize; 5];
-    args[first..first + 3].copy_from_slice(&[path.addr(), argv.addr(), envp.addr()]);
-    let [a, b, c, d, e] = args;
+    let mut all = [0_usize; 5];
+    all[first..first + 3].copy_from_slice(&[path.addr(), argv.addr(), envp.addr()]);
     // SAFETY: the one pointer that is not null is to a literal that ends with a null byte. The kernel refuses an empty path before it looks at the
     // vectors, so this process stays what it is.
-    unsafe { libc::syscall(number, a, b, c, d, e) };
+    unsafe { libc::syscall(number, all[0], all[1], all[2], all[3], all[4]) };
     Errno::last()
 }
 
