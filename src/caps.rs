@@ -73,21 +73,28 @@ pub fn limit(keep: Set) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Makes `keep` the permitted and effective set, with nothing ambient or inheritable. The user id is final by now.
+/// Makes `keep` the permitted and effective set, and `ambient`, which is a part of it, the ambient and the inheritable one. The user id is final by
+/// now.
 ///
 /// # Errors
 ///
 /// capset(2): EPERM.
-pub fn apply(keep: Set) -> Result<(), Refusal> {
+pub fn apply(keep: Set, ambient: Set) -> Result<(), Refusal> {
     match sys::bounding::clear_ambient() {
         Ok(()) | Err(Errno::EINVAL) => {}
         Err(errno) => return Err(Refusal::host("prctl", "PR_CAP_AMBIENT_CLEAR_ALL", errno)),
     }
-    sys::capset::capset(keep.0).map_err(|errno| Refusal::host("capset", keep.words(), errno))
+    sys::capset::capset(keep.0, ambient.0).map_err(|errno| Refusal::host("capset", keep.words(), errno))?;
+    for number in (0..u64::BITS).filter(|number| ambient.has(*number)) {
+        sys::bounding::raise_ambient(number)
+            .map_err(|errno| Refusal::host("prctl", format!("PR_CAP_AMBIENT_RAISE, {number}"), errno))?;
+    }
+    Ok(())
 }
 
-/// Whether the five sets are as asked: `bounding` is the bounding set, `permitted` the permitted and effective one.
-pub fn read_back(app: &Process, bounding: Set, permitted: Set) -> Measure {
+/// Whether the five sets are as asked: `bounding` is the bounding set, `permitted` the permitted and effective one, `ambient` the ambient
+/// and inheritable one.
+pub fn read_back(app: &Process, bounding: Set, permitted: Set, ambient: Set) -> Measure {
     let status = app.status();
     let words = |bounding: Set, permitted: Set, effective: Set, inheritable: Set, ambient: Set| {
         if [bounding, permitted, effective, inheritable, ambient] == [Set::EMPTY; 5] {
@@ -102,7 +109,7 @@ pub fn read_back(app: &Process, bounding: Set, permitted: Set) -> Measure {
             ambient.words()
         )
     };
-    let asked = words(bounding, permitted, permitted, Set::EMPTY, Set::EMPTY);
+    let asked = words(bounding, permitted, permitted, ambient, ambient);
     let (Some(seen_bounding), Some(seen_ambient)) = (status.capbnd, status.capamb) else {
         return Measure::unverified("capabilities", asked, "this kernel's /proc/PID/status lacks CapBnd or CapAmb");
     };

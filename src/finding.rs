@@ -35,6 +35,9 @@ pub struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+    /// What would have to be given back, as docker flags: `--tmpfs /run`, `--cap-add CHOWN`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relax: Vec<String>,
 }
 
 /// The part a finding plays.

@@ -28,9 +28,7 @@ pub fn run(name: &OsStr) -> Option<ExitCode> {
 }
 
 fn serve(program: &OsStr, args: &[OsString]) -> io::Result<u8> {
-    let signals = SigSet::all();
-    signals.thread_block()?;
-    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?;
+    // Before signals are blocked: the app would inherit that.
     let child = match Command::new(program).args(args).process_group(0).spawn() {
         Ok(child) => Pid::from_raw(child.id().cast_signed()),
         Err(error) => {
@@ -38,6 +36,13 @@ fn serve(program: &OsStr, args: &[OsString]) -> io::Result<u8> {
             return Ok(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 });
         }
     };
+    let signals = SigSet::all();
+    signals.thread_block()?;
+    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?;
+    // It may have ended already, and nothing would say so any more.
+    if let Some(code) = reap(child)? {
+        return Ok(code);
+    }
     loop {
         let Some(signal) = signals.read_signal()? else { continue };
         match Signal::try_from(signal.ssi_signo.cast_signed()) {
@@ -47,9 +52,10 @@ fn serve(program: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 }
             }
             // It may have ended a moment ago; SIGCHLD says so next.
-            Ok(signal) => {
-                kill(child, signal).or_else(|errno| if errno == Errno::ESRCH { Ok(()) } else { Err(errno) })?
-            }
+            Ok(signal) => match kill(child, signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(errno.into()),
+            },
             Err(_) => {}
         }
     }

@@ -7,9 +7,9 @@
 //! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] [`measure`] [`refusal`] | names parsed and printed |
 //! | 1 formats | [`image`] [`profile`] [`inventory`] [`smoke::plan`] [`vulns`] | bytes to own types; no file, process or network access |
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
-//! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`exec_memory`] [`seal`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
+//! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`exec_memory`] [`seal`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
-//! | 5 evidence | [`smoke`] [`enter`] [`attack`] | what the app did |
+//! | 5 evidence | [`smoke`] [`trace`] [`enter`] [`attack`] | what the app did, what an intruder could do |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
 //! | 7 doors | [`cli`] [`example`] [`init`] | arguments, exit codes, standard output |
 
@@ -39,6 +39,7 @@ pub mod process;
 pub mod profile;
 pub mod reference;
 pub mod refusal;
+pub mod registry;
 pub mod report;
 pub mod rootfs;
 pub mod seal;
@@ -48,6 +49,8 @@ pub mod source;
 pub mod store;
 pub mod sys;
 pub mod sysctls;
+pub mod tls;
+pub mod trace;
 pub mod unpack;
 pub mod verdict;
 pub mod vulns;

@@ -62,6 +62,26 @@ impl Process {
         !states.is_empty() && states.into_iter().all(|sleeps| sleeps)
     }
 
+    /// Whether it and all that it started is at rest. One that has ended and was not waited for is not: its parent has yet to hear of it.
+    /// Where the kernel does not tell who started whom (`CONFIG_PROC_CHILDREN`), it is asked of this process alone.
+    pub fn is_family_at_rest(&self) -> bool {
+        let mut waiting = vec![self.inner.pid];
+        while let Some(pid) = waiting.pop() {
+            let Ok(process) = procfs::process::Process::new(pid) else { return false };
+            let Ok(tasks) = process.tasks() else { return false };
+            for task in tasks {
+                let Some(task) = task.ok() else { return false };
+                if task.stat().ok().is_none_or(|stat| stat.state != 'S') {
+                    return false;
+                }
+                let children = fs::read_to_string(format!("/proc/{pid}/task/{}/children", task.tid));
+                waiting
+                    .extend(children.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+            }
+        }
+        true
+    }
+
     /// The names of the processes that its first thread started and that are still there. Empty where the kernel does not tell
     /// (`CONFIG_PROC_CHILDREN`).
     pub fn children(&self) -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 ///
 /// ENOENT for a parameter that this kernel lacks, EINVAL for a value it does not take; EACCES or EPERM for one that a user namespace may
 /// not set.
-pub fn apply(sysctls: &[Sysctl]) -> Result<(), Refusal> {
+pub fn apply<'a>(sysctls: impl Iterator<Item = &'a Sysctl>) -> Result<(), Refusal> {
     for sysctl in sysctls {
         fs::write(sysctl.path(), &sysctl.value).map_err(|error| {
             let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);

@@ -55,7 +55,7 @@ fn start(seccomp: Seccomp, mut command: Command) -> Child {
             austere::sys::seccomp::install(&filter.program, 0).unwrap();
         }
         caps::limit(kept).unwrap();
-        caps::apply(kept).unwrap();
+        caps::apply(kept, caps::Set::EMPTY).unwrap();
         command.env("container", "test").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     // The filter and the capabilities are this thread's alone, and its children's.

@@ -75,6 +75,17 @@ fn row(caller: &Caller, label: &Value, schema: &jsonschema::Validator) -> (Strin
         // One id cannot show that an image which changes its user fails by itself.
         (_, false) => expect("the baseline", baseline == labelled || baseline == "not_tried"),
     }
+    // The call that a person found fatal in strace's output is the first finding, by its name, error and path.
+    let (cause, first) = (&label["cause"], &verdict["findings"][0]);
+    if expected == "fail" {
+        let is_named = first["role"] == "cause"
+            && first["call"] == cause["syscall"]
+            && first["errno"] == cause["errno"]
+            && first["path"] == cause["path"];
+        expect(&format!("the cause is not {cause}"), is_named);
+        let is_known = first["code"].as_str().unwrap().starts_with('D') && first["advice"].is_string();
+        expect("a cause without a code, advice or what to relax", is_known && first["relax"].is_array());
+    }
     let verdict = verdict["verdict"].as_str().unwrap();
     let row = format!(
         "{name:20} {:8} {verdict:8} {baseline:11} {held:>2} of {} hold {took:8.2?}",

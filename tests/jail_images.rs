@@ -191,3 +191,43 @@ fn file_capabilities_and_set_id_bits_gain_nothing() {
         );
     }
 }
+
+/// A static i386 program that ends with 42: an ELF header, one program header, and `exit(42)` through `int 0x80`.
+#[cfg(target_arch = "x86_64")]
+fn i386() -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    let code = [0xb8, 1, 0, 0, 0, 0xbb, 42, 0, 0, 0, 0xcd, 0x80];
+    let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x01\0\0\0".to_vec();
+    let size = 52 + 32 + u32::try_from(code.len()).unwrap();
+    for word in [BASE + 84, 52, 0, 0, 0x0020_0034, 0x0028_0001, 0] {
+        elf.extend_from_slice(&word.to_le_bytes());
+    }
+    for word in [1, 0, BASE, BASE, size, size, 5, 0x1000] {
+        elf.extend_from_slice(&word.to_le_bytes());
+    }
+    elf.extend_from_slice(&code);
+    elf
+}
+
+/// Docker's profile names i386 beside x86_64 in its `archMap`; a profile that does not refuses every call of it.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_program_of_another_architecture_of_the_machine_runs() {
+    for caller in callers() {
+        let image = Image::of(Layer::new().file("app", 0o755, i386())).config(json!({ "Entrypoint": ["/app"] }));
+        let image = caller.put("i386", &image);
+        let native = caller.dir().join("native.json");
+        std::fs::write(&native, r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64"]}"#).unwrap();
+        let file = format!("seccomp={}", native.display());
+        let output = caller.run(&[&image, "--security-opt", "seccomp=unconfined"]);
+        if output.status.code() != Some(42) {
+            return common::skip(&format!("i386: this kernel does not run it: {}", said(&output)));
+        }
+        for preset in ["docker", "docker@20.10", "podman", "kubernetes"] {
+            let output = caller.run(&[&image, "--preset", preset]);
+            assert_eq!(output.status.code(), Some(42), "{}: {preset}: {}", caller.mode(), said(&output));
+        }
+        let output = caller.run(&[&image, "--security-opt", &file]);
+        assert_eq!(output.status.code(), Some(128 + 31), "{}: {}", caller.mode(), said(&output));
+    }
+}

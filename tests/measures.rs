@@ -20,8 +20,8 @@ use serde_json::Value;
 
 /// What also breaks when a measure is left out.
 const ALONG: [(&str, &[&str]); 1] = [
-    // The sysctl belongs to the network.
-    ("network", &["unprivileged-port-start"]),
+    // The sysctls belong to the network.
+    ("network", &["unprivileged-port-start", "sysctls"]),
 ];
 
 /// What cannot be left out with one id, because the kernel then refuses the rest of the jail or there is nothing to do.
@@ -44,7 +44,8 @@ fn leaky(caller: &Caller, args: &[&str]) -> Output {
         }
         Caller::User(user) => command.arg(user.binary()),
     };
-    command.args(["verify", "example:hello", "--format", "json", "--user", "65532:65532", "--store"]);
+    command.args(["verify", "example:hello", "--format", "json", "--user", "65532:65532"]);
+    command.args(["--sysctl", "net.ipv4.ip_default_ttl=33", "--store"]);
     command.arg(caller.store()).args(args).output().unwrap()
 }
 

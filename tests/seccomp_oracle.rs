@@ -79,9 +79,13 @@ fn libseccomp_would_have_answered_the_same() {
     let around = |v: u64| [v, v + 1, v.wrapping_sub(1), v | 1 << 32, v | 1 << 63, !v];
     let firsts: Vec<u64> = values.into_iter().flat_map(around).collect();
     let mut compared = 0;
-    for name in
-        ["profiles/seccomp/docker-20.10.json", "profiles/seccomp/docker-26.1.json", "tests/oracle/operators.json"]
-    {
+    for name in [
+        "profiles/seccomp/docker-20.10.json",
+        "profiles/seccomp/docker-26.1.json",
+        "profiles/seccomp/podman-4.3.json",
+        "profiles/seccomp/containerd-2.1.json",
+        "tests/oracle/operators.json",
+    ] {
         let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
         let parsed = Profile::parse(&std::fs::read_to_string(&profile).unwrap()).unwrap();
         for (arch, kernel, text) in

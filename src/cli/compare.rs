@@ -51,7 +51,7 @@ pub(super) struct Args {
     /// A JSON report of Trivy, Grype or OSV-Scanner, one for each image, in their order; or one of these names, to ask it
     #[arg(long, value_name = "FILE|SCANNER", help_heading = "Vulnerabilities")]
     vulns: Vec<String>,
-    /// An OpenVEX document for all images [repeatable]
+    /// An `OpenVEX` document for all images [repeatable]
     #[arg(long, value_name = "FILE", requires = "vulns", help_heading = "Vulnerabilities")]
     vex: Vec<PathBuf>,
     /// Fail when an image has one as bad as this, or worse

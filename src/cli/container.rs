@@ -12,7 +12,7 @@ use anyhow::Context as _;
 
 use super::flags::{self, EnvVar};
 use crate::profile::mount::Mount;
-use crate::profile::preset::Preset;
+use crate::profile::preset::{Preset, TmpfsStyle};
 use crate::profile::settings::{self, Network, Sysctl, Ulimit};
 use crate::profile::tmpfs::{Tmpfs, bytes};
 use crate::profile::{Profile, Seccomp};
@@ -140,7 +140,16 @@ impl ContainerArgs {
         for mount in tmpfs.chain(self.volume.iter().cloned()).chain(self.mount.iter().cloned()) {
             profile.relaxations.push(mount.to_string());
             match mount {
-                Mount::Tmpfs(tmpfs) => profile.tmpfs.push(tmpfs),
+                Mount::Tmpfs(tmpfs) => {
+                    let has_owner = tmpfs.uid.is_some() || tmpfs.gid.is_some();
+                    anyhow::ensure!(
+                        !has_owner || profile.preset.tmpfs != TmpfsStyle::CopiedUp,
+                        "--tmpfs {}: {} takes no uid= or gid= for a tmpfs; its mode is 1777",
+                        tmpfs.path.display(),
+                        profile.preset.name
+                    );
+                    profile.tmpfs.push(tmpfs);
+                }
                 Mount::Volume(path) => profile.volumes.push(path.to_string_lossy().into_owned()),
                 Mount::Bind(mut bind) => {
                     bind.source = bind.source.canonicalize().with_context(|| {
@@ -249,9 +258,10 @@ fn variables(text: &str) -> anyhow::Result<Vec<String>> {
             "line {}: `{line}` is not NAME=VALUE or NAME",
             number + 1
         );
-        match line.contains('=') {
-            true => pairs.push(line.to_owned()),
-            false => pairs.extend(std::env::var(name).ok().map(|value| format!("{name}={value}"))),
+        if line.contains('=') {
+            pairs.push(line.to_owned());
+        } else {
+            pairs.extend(std::env::var(name).ok().map(|value| format!("{name}={value}")));
         }
     }
     Ok(pairs)

@@ -14,7 +14,8 @@ use crate::report::sbom::{self, Subject};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
     image: Reference,
     /// Arguments for the entrypoint, instead of the image's own
     #[arg(last = true, value_name = "ARGS")]
@@ -37,7 +38,7 @@ pub(super) struct Args {
 /// A list of packages for other tools.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Sbom {
-    /// CycloneDX 1.5, JSON
+    /// `CycloneDX` 1.5, JSON
     Cyclonedx,
     /// SPDX 2.3, JSON
     Spdx,

@@ -1,4 +1,6 @@
-//! From an unpacked image and a preset to the jail's specification.
+//! From an unpacked image and a profile to the jail's specification.
+
+mod surroundings;
 
 use std::collections::BTreeSet;
 
@@ -45,7 +47,8 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
     let profile = &wishes.profile;
     let preset = &profile.preset;
     let bounding = caps::Set::from_names(profile.capabilities.iter().map(String::as_str))?;
-    let permitted = if account.uid == 0 { bounding } else { caps::Set::EMPTY };
+    let ambient = if preset.ambient_capabilities && account.uid != 0 { bounding } else { caps::Set::EMPTY };
+    let permitted = if account.uid == 0 { bounding } else { ambient };
     let mut argv = command_line(config, profile);
     anyhow::ensure!(!argv.is_empty(), "the image names no program: it has neither an entrypoint nor a command");
     let mut binds = profile.binds.clone();
@@ -54,11 +57,8 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         let source = std::env::current_exe().context("finding austere's own program for --init")?;
         binds.push(Bind { source, target: INIT.into(), read_only: true });
     }
+    let working_dir = surroundings::working_dir(config, profile);
     let covered = |paths: &[String]| if profile.covers_system_paths { paths.to_vec() } else { Vec::new() };
-    let port_start = match profile.network {
-        Network::None => Some(preset.unprivileged_port_start),
-        Network::Host => None,
-    };
     let rules = rules(session, wishes, &argv)?;
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
@@ -74,10 +74,12 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             } else {
                 [&config.volumes[..], &profile.volumes[..]].concat()
             },
-            tmpfs: profile.tmpfs.iter().map(|tmpfs| owned(tmpfs, account, profile)).collect(),
+            tmpfs: surroundings::tmpfs(profile).iter().map(|tmpfs| owned(tmpfs, account, profile)).collect(),
             binds,
-            working_dir: profile.working_dir.clone().unwrap_or_else(|| config.working_dir.clone()),
-            files: files(profile)?,
+            working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
+            termination_log: preset.termination_log,
+            files: [surroundings::files(profile)?, surroundings::passwd(session, profile, &working_dir)].concat(),
+            working_dir,
             masked_paths: covered(&preset.masked_paths),
             readonly_paths: covered(&preset.readonly_paths),
             shm_size: profile.shm_size.unwrap_or(preset.shm_size),
@@ -90,18 +92,24 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         },
         argv,
         adversary: None,
-        env: environment(config, account, profile),
+        env: surroundings::environment(config, &surroundings::home(session, profile), profile),
         hostname: profile.hostname.clone(),
         bounding,
         permitted,
         no_new_privs: profile.no_new_privs,
         seccomp: filter(profile, bounding, &wishes.without)?,
+        observed: None,
         seal: (profile.seal && profile.allow_exec.is_empty()).then_some(wishes.guarding),
         exec_memory: exec_memory::Taken { gain: !profile.exec_gain, memfd: !profile.exec_memfd },
         landlock: rules,
         limits: wishes.limits,
         network: profile.network,
-        unprivileged_port_start: port_start,
+        room: netns::Settings {
+            port_start: Some(preset.unprivileged_port_start).filter(|_| profile.network == Network::None),
+            ping_group_range: preset.ping_group_range,
+            ipv6: preset.ipv6,
+        },
+        ambient,
         sysctls: profile.sysctls.clone(),
         ulimits: profile.ulimits.clone(),
         stop_signal: stop_signal(&config.stop_signal)?,
@@ -156,11 +164,32 @@ pub(super) fn command_line(config: &image::Config, profile: &Profile) -> Vec<Str
     argv
 }
 
+/// The same specification for a run that is watched.
+pub(super) fn observed(mut spec: Spec, profile: &Profile) -> anyhow::Result<Spec> {
+    if let Some((name, policy)) = policy(profile, spec.bounding, &[])? {
+        let observed = seccomp::compile(&seccomp::observe::observed(&policy));
+        spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
+    }
+    Ok(spec)
+}
+
 fn filter(
     profile: &Profile,
     bounding: caps::Set,
     without: &[String],
 ) -> anyhow::Result<Option<(Filter, Option<Witness>)>> {
+    let Some((name, policy)) = policy(profile, bounding, without)? else { return Ok(None) };
+    let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
+    let witness = Witness::choose(&filter.program);
+    Ok(Some((filter, witness)))
+}
+
+/// What the app's calls are judged by, with its name for messages; nothing where it is unconfined.
+fn policy<'a>(
+    profile: &'a Profile,
+    bounding: caps::Set,
+    without: &[String],
+) -> anyhow::Result<Option<(&'a str, seccomp_profile::Policy)>> {
     let (name, text) = match &profile.seccomp {
         Seccomp::Unconfined => return Ok(None),
         Seccomp::Profile(name, text) => (name, text.as_str()),
@@ -181,55 +210,7 @@ fn filter(
     if profile.narrow && (profile.exec_memfd || without.iter().any(|name| name == "no-exec-memfd")) {
         policy.rules.push(Rule { name: "memfd_create".to_owned(), action: Action::Allow, conditions: Vec::new() });
     }
-    let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
-    let witness = Witness::choose(&filter.program);
-    Ok(Some((filter, witness)))
-}
-
-/// The files that engines put into every container. In a closed network there is no name server.
-fn files(profile: &Profile) -> anyhow::Result<Vec<(String, String)>> {
-    let hostname = &profile.hostname;
-    let host = |path: &str| std::fs::read_to_string(path).with_context(|| format!("reading {path} for --network host"));
-    let (mut hosts, resolv_conf) = match profile.network {
-        Network::None => {
-            let hosts = format!(
-                "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n\
-                 ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-            );
-            (hosts, String::new())
-        }
-        Network::Host => (host("/etc/hosts")?, host("/etc/resolv.conf")?),
-    };
-    for (name, address) in &profile.hosts {
-        hosts.push_str(&format!("{address}\t{name}\n"));
-    }
-    if profile.network == Network::None {
-        hosts.push_str(&format!("{}\t{hostname}\n", netns::ADDRESS));
-    }
-    let files = [("/etc/hosts", hosts), ("/etc/hostname", format!("{hostname}\n")), ("/etc/resolv.conf", resolv_conf)];
-    Ok(files.map(|(path, content)| (path.to_owned(), content)).to_vec())
-}
-
-/// The image's variables over the engine's, and the command line's over both; HOME as the engine finds it.
-fn environment(config: &image::Config, account: &Account, profile: &Profile) -> Vec<String> {
-    let mut env = vec![
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        format!("HOSTNAME={}", profile.hostname),
-    ];
-    for pair in config.env.iter().chain(&profile.env) {
-        let name = pair.split('=').next().unwrap_or(pair);
-        let same = |known: &String| known.split('=').next() == Some(name);
-        match env.iter_mut().find(|known| same(known)) {
-            Some(known) => known.clone_from(pair),
-            None => env.push(pair.clone()),
-        }
-    }
-    // A name alone takes the variable away, as docker's -e NAME does where the caller has none.
-    env.retain(|pair| pair.contains('='));
-    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
-        env.push(format!("HOME={}", account.home));
-    }
-    env
+    Ok(Some((name, policy)))
 }
 
 /// `SIGQUIT`, `QUIT` or `3`; nothing means SIGTERM.

@@ -9,6 +9,7 @@ mod inspect;
 mod launch;
 mod limits;
 mod progress;
+mod pull;
 mod run;
 mod session;
 mod store;
@@ -58,13 +59,13 @@ enum Command {
     /// Run an image in the jail, test that it works there, and judge
     Verify(Box<verify::Args>),
     /// Run an image in the same jail, for a person
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Put an adversary into an image's jail, and see what works
     Attack(Box<attack::Args>),
     /// Show an image's configuration, layers, entrypoint, packages and programs
-    Inspect(inspect::Args),
+    Inspect(Box<inspect::Args>),
     /// Show variants of an image side by side
-    Compare(compare::Args),
+    Compare(Box<compare::Args>),
     /// Write an image's merged root filesystem to a folder
     Unpack(unpack::Args),
     /// Show what this host can enforce

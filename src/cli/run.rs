@@ -35,7 +35,8 @@ Exit code: the app's own; 128+N for signal N; 125 austere could not, 126 not exe
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
     pub image: Reference,
     /// Arguments for the entrypoint, instead of the image's own
     #[arg(last = true, value_name = "ARGS")]
@@ -100,9 +101,14 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         Err(StartError::Refused(refusal)) => return Err(refusal.into()),
         Err(error) => return Err(error.into()),
     };
-    if let Some(broken) = jail.measures.iter().find(|measure| measure.required && !measure.holds()) {
-        jail.app.kill();
+    for broken in jail.measures.iter().filter(|measure| measure.required && !measure.holds()) {
         let why = broken.why.as_deref().unwrap_or("it is not what was asked for");
+        if broken.gives {
+            // No wall is missing; the app lacks something.
+            eprintln!("austere: {}: {why}", broken.name);
+            continue;
+        }
+        jail.app.kill();
         anyhow::bail!("the jail does not hold, so the app was not let go: {}: {why}", broken.name);
     }
     if let Some(door) = jail.app.door().filter(|_| args.watch_exec) {

@@ -15,6 +15,7 @@ use super::CannotEnforce;
 use super::launch;
 use super::limits::LimitArgs;
 use super::progress;
+use super::pull::PullArgs;
 use crate::finding::Finding;
 use crate::host;
 use crate::ids;
@@ -23,7 +24,7 @@ use crate::layers::{Layer, View};
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::platform::Platform;
-use crate::profile::account::{Account, AccountError, User};
+use crate::profile::account::{self, Account, AccountError, User};
 use crate::profile::preset::Preset;
 use crate::reference::Reference;
 use crate::source::{self, Opened};
@@ -112,10 +113,23 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     pub(super) store: Option<PathBuf>,
     #[command(flatten)]
+    pub(super) pull: PullArgs,
+    #[command(flatten)]
     pub(super) limits: LimitArgs,
 }
 
 impl ImageArgs {
+    fn store_path(&self, privileged: bool) -> Result<PathBuf, store::StoreError> {
+        self.store.clone().map_or_else(|| store::default_path(privileged), Ok)
+    }
+
+    /// How the image is looked for.
+    fn source(&self) -> anyhow::Result<source::Options> {
+        // Files and folders need no store to be found in; whoever has no place for one is told so later.
+        let store = self.store_path(store::privileged()).ok();
+        Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
+    }
+
     /// The user with all groups that were asked for.
     fn user(&self) -> Result<User, AccountError> {
         let user = match self.preset.gid {
@@ -137,7 +151,7 @@ impl ImageArgs {
 pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
     phases::begin(Phase::Open);
-    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    let opened = source::open(reference, &args.source()?)?;
     launch::check_platform(&opened.image.platform)?;
     let session = prepare(opened, begun.elapsed(), args)?;
     if session.barred.is_none() {
@@ -149,7 +163,16 @@ pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow:
 /// Finds and unpacks an image to look at, whatever machine it is for.
 pub(super) fn prepare_to_look(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
-    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    let opened = source::open(reference, &args.source()?)?;
+    prepare(opened, begun.elapsed(), args)
+}
+
+/// Finds and unpacks an image for later. Who says it in so many words wants what the registry has now.
+pub(super) fn prepare_to_pull(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
+    let begun = Instant::now();
+    let options = args.source()?;
+    let pull = args.pull.chosen().unwrap_or(source::Pull::Always);
+    let opened = source::open(reference, &source::Options { pull, ..options })?;
     prepare(opened, begun.elapsed(), args)
 }
 
@@ -167,7 +190,7 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let begun = Instant::now();
     phases::begin(Phase::Unpack);
     let privileged = store::privileged();
-    let store_path = args.store.clone().map_or_else(|| store::default_path(privileged), Ok)?;
+    let store_path = args.store_path(privileged)?;
     let limits = args.limits.limits();
     let user = args.user()?;
     let choice = IdChoice::settle(args.ids)?;
@@ -186,6 +209,7 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     } else {
         unpack(&opened, &store, &limits, ids, &user)?
     };
+    opened.remember();
     let unpack_took = begun.elapsed();
     Ok(Session {
         opened: Rc::new(opened),
@@ -255,6 +279,16 @@ fn has_place(mode: ids::Mode, account: &Account) -> Result<(), CannotEnforce> {
 }
 
 impl Session {
+    /// The image's `/etc/passwd`; empty where it has none.
+    pub(super) fn passwd(&self) -> &[u8] {
+        self.accounts.passwd.as_deref().unwrap_or(b"")
+    }
+
+    /// Whether the app's user has an entry there.
+    pub(super) fn knows_user(&self) -> bool {
+        account::has_entry(self.passwd(), self.account.uid)
+    }
+
     /// The folders of the layers, base first.
     pub(super) fn layers(&self) -> Vec<PathBuf> {
         match &*self.files {

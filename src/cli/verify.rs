@@ -5,6 +5,7 @@ mod lenient;
 mod levels;
 mod plan;
 mod trials;
+mod watched;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -50,7 +51,8 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
     pub image: Reference,
     /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
     #[arg(last = true, value_name = "ARGS")]
@@ -64,6 +66,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub container: ContainerArgs,
+    /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
+    pub trace: Option<Option<PathBuf>>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -139,11 +144,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let (trial, runs) = trials::decisive(trials);
     let trial = lenient::settle(&session, &mut wishes, &plan, names.as_deref(), trial)?;
-    let Trial { outcome, measures, jail_took, sight } = trial;
+    let Trial { mut outcome, measures, jail_took, sight } = trial;
     let (baseline, unhardened_took) = match outcome.answer {
         Answer::Fails if session.barred.is_none() => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
+    let watched = if session.barred.is_none() && (outcome.answer == Answer::Fails || args.trace.is_some()) {
+        watched::run(&session, &wishes, &plan, &outcome)?
+    } else {
+        None
+    };
+    if let (Some(to), Some(run)) = (&args.trace, &watched) {
+        watched::write(&run.timeline, to.as_ref())?;
+    }
+    if let Some(run) = &watched {
+        watched::explain(&session, run, baseline, &mut outcome)?;
+    }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
     if session.cannot_run().is_none() {
@@ -263,7 +279,7 @@ mod tests {
         assert!(refused("").contains("<IMAGE>"));
         assert!(refused("''").contains("is a variable unset?"));
         assert!(refused("--http 80").contains("<IMAGE>"));
-        assert!(refused("no-such-image").contains("neither a file nor"));
+        assert!(refused("no-such-image.tar").contains("neither a file nor"));
     }
 
     #[test]

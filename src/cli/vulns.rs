@@ -20,7 +20,7 @@ pub(super) struct VulnArgs {
     /// A JSON report of Trivy, Grype or OSV-Scanner; or trivy, grype, osv-scanner, to ask the one that is installed
     #[arg(long, value_name = "FILE|SCANNER")]
     pub(super) vulns: Option<String>,
-    /// An OpenVEX document: what it says does not matter here is not counted [repeatable]
+    /// An `OpenVEX` document: what it says does not matter here is not counted [repeatable]
     #[arg(long, value_name = "FILE", requires = "vulns")]
     pub(super) vex: Vec<PathBuf>,
     /// Fail when there is one as bad as this, or worse

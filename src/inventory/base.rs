@@ -1,5 +1,7 @@
 //! What an image is built on, and what would serve instead: said only with the reason that was seen in it.
 
+use std::fmt::Write as _;
+
 use memchr::memmem;
 use serde::Serialize;
 
@@ -127,7 +129,7 @@ fn dynamic(base: &Base, path: &str, elf: &Elf, entrypoint: &Entrypoint) -> Serve
     };
     let mut why = format!("{path} is a dynamic program for {libc}");
     if !others.is_empty() {
-        why.push_str(&format!(", and needs {} too", others.join(", ")));
+        let _ = write!(why, ", and needs {} too", others.join(", "));
     }
     Serves { base: own.to_owned(), why, already: base.is_bare() }
 }

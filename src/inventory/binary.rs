@@ -13,8 +13,8 @@ use super::programs::Marks;
 use super::script::{self, Shebang};
 use super::{packages, programs};
 
-/// A larger file is not a program that anybody ships; node is 120 MiB.
-const LARGEST: u64 = 1 << 30;
+/// What is read of a file, which is in memory then; node is 120 MiB.
+const LARGEST: u64 = 512 << 20;
 /// No program that nobody may execute is smaller, if it has packages within.
 const SMALLEST_HIDDEN: u64 = 256 << 10;
 /// Enough for the kernel's `BINPRM_BUF_SIZE`.
@@ -100,7 +100,7 @@ fn one(contents: &Contents, items: &[usize], buffer: &mut Vec<u8>) -> Option<Bin
         let mut file = contents.open(item)?;
         file.by_ref().take(BEGINNING).read_to_end(buffer)?;
         if Elf::is_one(buffer) {
-            file.take(LARGEST).read_to_end(buffer)?;
+            file.take(LARGEST - BEGINNING).read_to_end(buffer)?;
         }
         Ok(())
     };
@@ -112,6 +112,9 @@ fn one(contents: &Contents, items: &[usize], buffer: &mut Vec<u8>) -> Option<Bin
         let script::Line::Script(line) = script::parse(buffer) else { return None };
         binary.script = Some(line);
         return item.is_executable().then_some(binary);
+    }
+    if item.size > LARGEST {
+        binary.unread = Some(format!("only its first {LARGEST} bytes were looked into"));
     }
     binary.elf = Elf::read(Cursor::new(&buffer[..])).ok();
     binary.elf.as_ref()?;

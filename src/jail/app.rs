@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -30,6 +31,8 @@ pub struct App {
     pumps: Pumps,
     guard: Option<Guard>,
     door: Option<Door>,
+    /// It ends with the app.
+    watcher: Option<JoinHandle<()>>,
     room: Arc<Room>,
     started: Instant,
     stop_signal: i32,
@@ -58,6 +61,7 @@ impl App {
             pumps,
             guard: None,
             door: None,
+            watcher: None,
             room,
             started: Instant::now(),
             stop_signal,
@@ -106,6 +110,10 @@ impl App {
     /// The guard of its seal, where it has one.
     pub fn door(&self) -> Option<&Door> {
         self.door.as_ref()
+    }
+
+    pub(super) fn watched_by(&mut self, watcher: JoinHandle<()>) {
+        self.watcher = Some(watcher);
     }
 
     pub(super) fn has_brood(&mut self, has_brood: bool) {
@@ -165,6 +173,10 @@ impl App {
         }
         // PID 1 is gone, and the kernel has ended everything else in its namespace, or we have: the pipes run dry.
         self.pumps.finish();
+        if let Some(watcher) = self.watcher.take() {
+            // Joined, so that this process can have one thread again when it builds the next jail.
+            let _ = watcher.join();
+        }
         Ok(self.end)
     }
 
@@ -253,7 +265,7 @@ impl Subject for App {
     }
 
     fn is_at_rest(&self) -> bool {
-        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_at_rest())
+        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_family_at_rest())
     }
 }
 

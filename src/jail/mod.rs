@@ -13,6 +13,7 @@ mod recipe;
 mod report;
 mod stdio;
 pub mod subject;
+mod watch;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,6 +28,7 @@ use nix::unistd::Pid;
 
 pub use app::App;
 pub use stdio::Stdio;
+pub use watch::{Gate, Watcher};
 
 use guard::Guard;
 
@@ -36,6 +38,7 @@ use crate::exec_memory;
 use crate::ids;
 use crate::landlock;
 use crate::measure::Measure;
+use crate::netns;
 use crate::phases::{self, Phase};
 use crate::profile::settings::{Network, Sysctl, Ulimit};
 use crate::refusal::Refusal;
@@ -76,14 +79,18 @@ pub struct Spec {
     pub seal: Option<Guarding>,
     /// What could be executed without a file, and is taken away.
     pub exec_memory: exec_memory::Taken,
+    /// The same filter for a run that is watched ([`crate::seccomp::observe`]), and then in the place of the other.
+    pub observed: Option<Filter>,
     /// Landlock as a second wall, where the kernel has it.
     pub landlock: Option<landlock::Rules>,
     /// What the app may use of memory, processes and processors.
     pub limits: cgroup::Limits,
     /// Whom the app can reach.
     pub network: Network,
-    /// `net.ipv4.ip_unprivileged_port_start` of a network of the app's own.
-    pub unprivileged_port_start: Option<u16>,
+    /// What is set in a network of the app's own.
+    pub room: netns::Settings,
+    /// Capabilities that the app's user holds although it is not root.
+    pub ambient: caps::Set,
     /// Kernel parameters of the app's own namespaces.
     pub sysctls: Vec<Sysctl>,
     /// Resource limits.
@@ -104,7 +111,7 @@ impl Spec {
     /// Whether the launcher waits at its start: for its group, or for its tracer, who may not trace it any more once it has become another user
     /// (`PTRACE_MODE_ATTACH_REALCREDS` asks for `CAP_SYS_PTRACE` where austere was started then).
     fn is_held(&self) -> bool {
-        !self.limits.is_empty() || self.is_tree() || self.ids == ids::Mode::Mapped
+        self.observed.is_some() || !self.limits.is_empty() || self.is_tree() || self.ids == ids::Mode::Mapped
     }
 
     /// Whether the app is in a network of its own.
@@ -158,6 +165,16 @@ pub struct Started {
 ///
 /// [`StartError`]; nothing is left behind.
 pub fn start(spec: &Spec) -> Result<Started, StartError> {
+    start_watched(spec, None)
+}
+
+/// The same with a watcher, who traces the app to its end. It answers for the filter of [`Spec::observed`], and so has to be there exactly if
+/// that is.
+///
+/// # Errors
+///
+/// [`StartError`]; nothing is left behind.
+pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, StartError> {
     let failed = |what| move |error: io::Error| StartError::Host(what, error);
     phases::begin(Phase::Clone);
     let streams = stdio::Streams::new(spec.stdio, spec).map_err(failed("making pipes for the app"))?;
@@ -183,7 +200,8 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         }
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
-    let traced = ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL).is_ok();
+    let options = ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL;
+    let traced = watcher.is_none() && ptrace::seize(pid, options).is_ok();
     // While the launcher works, and while everything it inherited is still open here.
     let before = read_back::Before::take(spec.landlock.as_ref().unwrap_or(&landlock::Rules::default()));
     drop((watch, reporter, recipe));
@@ -191,19 +209,31 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
         group.take_in(pid);
     }
     // A launcher that was refused is gone by now, and its report says why.
-    let held = if spec.is_held() { line.say_go() } else { Ok(()) };
+    let mut held = if spec.is_held() && watcher.is_none() { line.say_go() } else { Ok(()) };
     // Before the pumps: a process of several threads cannot be copied.
     let brood = spec.is_tree().then(|| brood::Brood::new(pid, &spec.rootfs.layers));
     let guard = Guard::start(&pidfd, brood.as_ref());
+    let watch = watcher.map(|watcher| watch::Watch::start(pid, watcher)).transpose();
+    if let Ok(Some(_)) = watch {
+        held = line.say_go();
+    }
     let mut app = App::new(pid, pidfd, line, streams, spec.stdio, spec.stop_signal, group);
     app.has_brood(spec.is_tree());
     app.guarded_by(guard.map_err(failed("starting the app's guard"))?);
+    let watch = watch.map_err(failed("tracing the app"))?.map(|(watch, thread)| {
+        app.watched_by(thread);
+        watch
+    });
     let before = before.map_err(failed("reading /proc/self"))?;
     if let Some((hatch, guarding)) = hatch.zip(spec.seal) {
         app.sealed_by(hatch.guard(guarding).map_err(failed("starting the guard of the seal"))?);
     }
     let told = held.and_then(|()| app.say_go());
-    let stopped = if traced { await_exec(pid).map_err(failed("waiting for the app's exec"))? } else { false };
+    let stopped = match &watch {
+        Some(watch) => watch.await_exec(),
+        None if traced => await_exec(pid).map_err(failed("waiting for the app's exec"))?,
+        None => false,
+    };
     // Whether the exec closed the launcher's end or its death did, the pipe ends here.
     let report = reports.read().map_err(failed("reading the launcher's report"))?;
     if let Some(refusal) = report.refusal {
@@ -221,7 +251,9 @@ pub fn start(spec: &Spec) -> Result<Started, StartError> {
     measures.extend(app.group().map(|group| group.read_back(pid.as_raw())).unwrap_or_default());
     let writable_executable = read_back::writable_executable(spec, pid.as_raw());
     app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
-    if stopped {
+    if let Some(watch) = watch {
+        watch.say_go();
+    } else if stopped {
         ptrace::detach(pid, None).map_err(|errno| StartError::Host("letting the app go", errno.into()))?;
     }
     app.started_at(Instant::now());

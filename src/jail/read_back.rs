@@ -49,7 +49,7 @@ impl Before {
             }
         };
         let mut measures = ids::read_back(&app, spec.ids, &spec.identity);
-        measures.push(caps::read_back(&app, spec.bounding, spec.permitted));
+        measures.push(caps::read_back(&app, spec.bounding, spec.permitted, spec.ambient));
         if spec.no_new_privs {
             measures.push(no_new_privs(&app));
         }
@@ -63,7 +63,7 @@ impl Before {
             }
             Confinement::Tree(why) => measures.extend(not_had(why)),
         }
-        measures.extend(spec.unprivileged_port_start.map(|port| low_ports(port, report)));
+        measures.extend(spec.room.port_start.map(|port| low_ports(port, report)));
         measures.extend(sysctls::read_back(&spec.sysctls, report.sysctls));
         if let Some((_, witness)) = &spec.seccomp {
             measures.push(seccomp(&app, witness.as_ref(), report, self.filters, u32::from(spec.seal.is_some())));
@@ -182,10 +182,8 @@ fn seccomp(
         (Some(2), Some(witness), Some(seen)) => {
             witness.judge(seen).map(|()| "filter mode, and it answers as asked".to_owned())
         }
-        // Behind an engine's filter of the same kind every call that could be tried is refused already.
-        (Some(2), None, _)
-            if filters.zip(app.filters()).is_some_and(|(ours, theirs)| ours > 0 && theirs == ours + 1 + seals) =>
-        {
+        // Behind an engine's filter of the same kind every call that could be tried is refused already; a profile may refuse none of them.
+        (Some(2), None, _) if filters.zip(app.filters()).is_some_and(|(ours, theirs)| theirs == ours + 1 + seals) => {
             Ok("filter mode, with one filter more than austere is behind itself".to_owned())
         }
         (Some(2), None, _) => {

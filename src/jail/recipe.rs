@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl::set_no_new_privs;
+use nix::sys::prctl::{set_keepcaps, set_no_new_privs};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, chdir, faccessat, sethostname, setsid};
@@ -17,6 +17,7 @@ use super::life::Watch;
 use super::report::Reporter;
 use super::stdio::Streams;
 use crate::phases::{self, Phase};
+use crate::profile::settings::Sysctl;
 use crate::refusal::Refusal;
 use crate::seal::door::Hatch;
 use crate::seccomp::{Filter, Observation, Witness};
@@ -133,17 +134,20 @@ impl<'a> Recipe<'a> {
         }
         Self::forget_inheritance()?;
 
+        let own_ipc = self.has_mount_namespaces();
         let applies = |measure: &str| spec.applies(measure);
         ids::map(spec.ids, &spec.identity, applies)?;
         if spec.applies("namespaces") && !spec.is_tree() {
             sethostname(&spec.hostname).map_err(|errno| Refusal::host("sethostname", &spec.hostname, errno))?;
         }
         if spec.has_room() {
-            let port_start = spec.unprivileged_port_start.filter(|_| spec.applies("unprivileged-port-start"));
-            netns::apply(spec.ids, port_start)?;
+            let port_start = spec.room.port_start.filter(|_| spec.applies("unprivileged-port-start"));
+            netns::apply(spec.ids, &netns::Settings { port_start, ..spec.room })?;
         }
+        // Only those of namespaces of our own: the others' are the host's.
+        let is_ours = |sysctl: &&Sysctl| if sysctl.name.starts_with("net.") { spec.has_room() } else { own_ipc };
         if spec.applies("sysctls") {
-            sysctls::apply(&spec.sysctls)?;
+            sysctls::apply(spec.sysctls.iter().filter(is_ours))?;
         }
         // A tree has no /proc to read it from, and the network is the one we are in.
         let outer_port_start = if spec.is_tree() { netns::port_start() } else { None };
@@ -167,9 +171,13 @@ impl<'a> Recipe<'a> {
         if spec.applies("capabilities") {
             caps::limit(spec.bounding)?;
         }
+        if spec.ambient != caps::Set::EMPTY {
+            // Until the sets are made, a change of user must not empty them.
+            set_keepcaps(true).map_err(|errno| Refusal::host("prctl", "PR_SET_KEEPCAPS", errno))?;
+        }
         ids::apply(spec.ids, &spec.identity, applies)?;
         if spec.applies("capabilities") {
-            caps::apply(spec.permitted)?;
+            caps::apply(spec.permitted, spec.ambient)?;
         }
         // Changes of credentials clear the death signal.
         parent.bind()?;
@@ -292,7 +300,8 @@ impl<'a> Recipe<'a> {
         {
             hatch.pass(listener).map_err(|errno| Refusal::host("sendmsg", "the listener of the seal", errno))?;
         }
-        if let Some((filter, _)) = self.spec.seccomp.as_ref().filter(|_| self.spec.applies("seccomp")) {
+        let plain = self.spec.seccomp.as_ref().map(|(filter, _)| filter);
+        if let Some(filter) = self.spec.observed.as_ref().or(plain).filter(|_| self.spec.applies("seccomp")) {
             install(filter)?;
         }
         Ok(())

@@ -42,7 +42,7 @@ pub trait Subject {
     /// What PID 1 is, and its children: for who does not end. Empty when it cannot be seen.
     fn processes(&self) -> Processes;
 
-    /// Whether every thread of PID 1 waits for something to happen. False when it cannot be seen.
+    /// Whether every thread of PID 1 and of all that it started waits for something to happen. False when it cannot be seen.
     fn is_at_rest(&self) -> bool;
 }
 

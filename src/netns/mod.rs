@@ -58,6 +58,17 @@ impl Room {
     }
 }
 
+/// What engines set in a network of a container's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `net.ipv4.ip_unprivileged_port_start`; the kernel's own when absent.
+    pub port_start: Option<u16>,
+    /// `net.ipv4.ping_group_range`; the kernel's own, which lets nobody, when absent.
+    pub ping_group_range: Option<(u32, u32)>,
+    /// IPv6 is on.
+    pub ipv6: bool,
+}
+
 /// In the child: brings `lo` up with both addresses, and sets the sysctls that engines set in a network of a container's own.
 ///
 /// They are written through the host's /proc, before the root changes: these files follow the writer's network namespace.
@@ -65,29 +76,38 @@ impl Room {
 /// # Errors
 ///
 /// EPERM without `CAP_NET_ADMIN` over the namespace; EROFS where an outer container made /proc/sys read-only.
-pub fn apply(mode: ids::Mode, port_start: Option<u16>) -> Result<(), Refusal> {
+pub fn apply(mode: ids::Mode, settings: &Settings) -> Result<(), Refusal> {
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
         .map_err(|errno| Refusal::host("socket", "AF_INET", errno))?;
     sys::ifreq::up(socket.as_fd(), b"lo").map_err(|errno| Refusal::host("ioctl", "SIOCSIFFLAGS, lo up", errno))?;
     sys::ifreq::set_address(socket.as_fd(), b"lo:1", ADDRESS)
         .map_err(|errno| Refusal::host("ioctl", format!("SIOCSIFADDR, lo:1 {ADDRESS}"), errno))?;
-    let pingers = match mode {
-        ids::Mode::Real => "0 2147483647".to_owned(),
+    let pingers = settings.ping_group_range.map(|(first, last)| match mode {
+        ids::Mode::Real => format!("{first} {last}"),
         // Both ends must be mapped.
-        ids::Mode::Mapped => format!("0 {}", ids::highest_group()),
+        ids::Mode::Mapped => format!("{first} {}", last.min(ids::highest_group())),
         ids::Mode::Single => format!("{0} {0}", nix::unistd::getegid()),
-    };
-    let write = |name: &str, value: &str| {
-        fs::write(format!("/proc/sys/net/ipv4/{name}"), value).map_err(|error| {
+    });
+    let write = |path: &str, value: &str| {
+        fs::write(path, value).map_err(|error| {
             let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-            Refusal::host("write", format!("/proc/sys/net/ipv4/{name}: {value}"), errno)
+            Refusal::host("write", format!("{path}: {value}"), errno)
         })
     };
-    if let Some(port) = port_start {
-        write("ip_unprivileged_port_start", &port.to_string())?;
+    if let Some(port) = settings.port_start {
+        write("/proc/sys/net/ipv4/ip_unprivileged_port_start", &port.to_string())?;
     }
-    write("ping_group_range", &pingers)
+    if let Some(pingers) = pingers {
+        write("/proc/sys/net/ipv4/ping_group_range", &pingers)?;
+    }
+    // A kernel without IPv6 has nothing to switch off.
+    if !settings.ipv6 && fs::exists(IPV6).unwrap_or(false) {
+        write(IPV6, "1")?;
+    }
+    Ok(())
 }
+
+const IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 
 /// `net.ipv4.ip_unprivileged_port_start` of the calling process's network.
 pub fn port_start() -> Option<u16> {

@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// `USER[:GROUP]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    user: Name,
+    who: Name,
     group: Option<Name>,
     more: Vec<Name>,
 }
@@ -55,7 +55,7 @@ const LAST_ID: u32 = i32::MAX.unsigned_abs();
 
 impl User {
     /// Who an image without `USER` runs as.
-    pub const ROOT: User = User { user: Name::Id(0), group: None, more: Vec::new() };
+    pub const ROOT: User = User { who: Name::Id(0), group: None, more: Vec::new() };
 
     /// The same user in further groups, which `group` cannot switch off: names or ids.
     ///
@@ -72,7 +72,7 @@ impl User {
     /// The highest id in it that is known without the image's files.
     pub fn highest_id(&self) -> u32 {
         let id = |name: &Name| if let Name::Id(id) = name { *id } else { 0 };
-        self.group.iter().chain(&self.more).map(id).max().unwrap_or(0).max(id(&self.user))
+        self.group.iter().chain(&self.more).map(id).max().unwrap_or(0).max(id(&self.who))
     }
 
     /// Looks the user up in the image's own files.
@@ -82,13 +82,13 @@ impl User {
     /// [`AccountError::NoUser`], [`AccountError::NoGroup`]: a name without an entry.
     pub fn resolve(&self, passwd: &[u8], group: &[u8]) -> Result<Account, AccountError> {
         let entry = entries(passwd, 6).find_map(|fields| {
-            let is_meant = match &self.user {
+            let is_meant = match &self.who {
                 Name::Id(uid) => id(fields[2]) == Some(*uid),
                 Name::Name(name) => fields[0] == name,
             };
             is_meant.then(|| Some((fields[0], id(fields[2])?, id(fields[3])?, fields[5]))).flatten()
         });
-        let (uid, mut gid, name, home) = match (entry, &self.user) {
+        let (uid, mut gid, name, home) = match (entry, &self.who) {
             (Some((name, uid, gid, home)), _) => (uid, gid, Some(name), home),
             (None, Name::Id(uid)) => (*uid, 0, None, ""),
             (None, Name::Name(name)) => return Err(AccountError::NoUser(name.clone())),
@@ -131,13 +131,13 @@ impl FromStr for User {
         };
         let user = name(user).ok_or_else(error)?;
         let group = group.map(|group| name(group).ok_or_else(error)).transpose()?;
-        Ok(User { user, group, more: Vec::new() })
+        Ok(User { who: user, group, more: Vec::new() })
     }
 }
 
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.user)?;
+        write!(f, "{}", self.who)?;
         self.group.as_ref().map_or(Ok(()), |group| write!(f, ":{group}"))
     }
 }
@@ -168,6 +168,11 @@ pub(super) fn id(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = digits && (text == "0" || !text.starts_with('0'));
     canonical.then(|| text.parse().ok()).flatten().filter(|id| *id <= LAST_ID)
+}
+
+/// Whether a passwd has an entry for the user.
+pub fn has_entry(passwd: &[u8], uid: u32) -> bool {
+    entries(passwd, 6).any(|fields| id(fields[2]) == Some(uid))
 }
 
 /// The lines of `bytes` that have at least `fields` fields.
@@ -226,7 +231,7 @@ mod tests {
     }
 
     fn user(text: &str) -> Option<(Name, Option<Name>)> {
-        text.parse::<User>().ok().map(|user| (user.user, user.group))
+        text.parse::<User>().ok().map(|user| (user.who, user.group))
     }
 
     fn named(text: &str) -> Name {

@@ -17,7 +17,7 @@ use tmpfs::Tmpfs;
 
 /// What an app may do and what it finds: an engine's preset in its hardened form, and what was changed of that.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a measure of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Profile {
     /// The engine that it is like.
     pub preset: Preset,

@@ -146,7 +146,7 @@ impl Mount {
             "tmpfs" => {
                 // Docker's default here is 1777, whatever the image has.
                 let mode = Some(mode.unwrap_or(0o1777));
-                Ok(Mount::Tmpfs(Tmpfs { size, mode, read_only, ..Tmpfs::at(target(place)?) }))
+                Ok(Mount::Tmpfs(Tmpfs { read_only, size, mode, ..Tmpfs::at(target(place)?) }))
             }
             other => Err(MountError::Type(other.to_owned())),
         }

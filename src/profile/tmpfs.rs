@@ -5,6 +5,7 @@ use std::path::{Component, PathBuf};
 use std::str::FromStr;
 
 use super::account::id;
+use super::preset::TmpfsStyle;
 
 /// `--tmpfs PATH[:OPTIONS]`, with the options that Docker has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +15,10 @@ pub struct Tmpfs {
     pub path: PathBuf,
     /// `ro`.
     pub read_only: bool,
-    /// Programs in it may be run.
-    pub exec: bool,
+    /// Programs in it may be run; as the engine has it when absent.
+    pub exec: Option<bool>,
+    /// What the image has there is in it.
+    pub copy_up: bool,
     /// Set-id files in it count.
     pub suid: bool,
     /// Device nodes in it work.
@@ -68,7 +71,20 @@ impl Tmpfs {
     /// As Docker mounts it when nothing more is said.
     pub fn at(path: PathBuf) -> Self {
         let (size, mode, uid, gid) = (None, None, None, None);
-        Tmpfs { path, read_only: false, exec: false, suid: false, dev: false, size, mode, uid, gid }
+        Tmpfs { path, read_only: false, exec: None, copy_up: false, suid: false, dev: false, size, mode, uid, gid }
+    }
+
+    /// The same with what the engine does where nothing is said.
+    #[must_use]
+    pub fn styled(self, style: TmpfsStyle) -> Self {
+        let (exec, mode, copy_up) = match style {
+            TmpfsStyle::Bare => (false, None, false),
+            TmpfsStyle::CopiedUp => (true, Some(0o1777), true),
+            TmpfsStyle::EmptyDir => (true, Some(0o777), false),
+        };
+        // What is copied up lies in the root's own upper layer, which has no bound; a size needs a tmpfs of its own.
+        let copy_up = copy_up && self.size.is_none();
+        Tmpfs { exec: self.exec.or(Some(exec)), mode: self.mode.or(mode), copy_up, ..self }
     }
 
     fn set(&mut self, option: &str) -> Option<()> {
@@ -76,8 +92,8 @@ impl Tmpfs {
             None => match option {
                 "ro" => self.read_only = true,
                 "rw" => self.read_only = false,
-                "exec" => self.exec = true,
-                "noexec" => self.exec = false,
+                "exec" => self.exec = Some(true),
+                "noexec" => self.exec = Some(false),
                 "suid" => self.suid = true,
                 "nosuid" => self.suid = false,
                 "dev" => self.dev = true,
@@ -98,7 +114,7 @@ impl fmt::Display for Tmpfs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |on: bool, yes: &'static str, no: &'static str| if on { yes } else { no };
         write!(f, "{}:{}", self.path.display(), word(self.read_only, "ro", "rw"))?;
-        write!(f, ",{}", word(self.exec, "exec", "noexec"))?;
+        write!(f, ",{}", word(self.exec.unwrap_or(false), "exec", "noexec"))?;
         write!(f, ",{},{}", word(self.suid, "suid", "nosuid"), word(self.dev, "dev", "nodev"))?;
         self.size.map_or(Ok(()), |size| write!(f, ",size={size}"))?;
         self.mode.map_or(Ok(()), |mode| write!(f, ",mode={mode:o}"))?;
@@ -166,7 +182,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_tmpfs_reads_back(size in proptest::option::of(1u64..), mode in proptest::option::of(0u32..=0o7777), exec: bool) {
-            let tmpfs = Tmpfs { exec, size, mode, ..Tmpfs::at("/run/x".into()) };
+            let tmpfs = Tmpfs { exec: Some(exec), size, mode, ..Tmpfs::at("/run/x".into()) };
             prop_assert_eq!(tmpfs.to_string().parse::<Tmpfs>(), Ok(tmpfs));
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn mount(plan: &Plan, root: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, R
         let copy = sys::open_tree::clone_mount(source.as_fd(), c"", true)
             .map_err(|errno| Refusal::host("open_tree", from.as_ref(), errno))?;
         if bind.read_only {
-            sys::mount_setattr::set(copy.as_fd(), libc::MOUNT_ATTR_RDONLY)
+            sys::mount_setattr::set_all(copy.as_fd(), libc::MOUNT_ATTR_RDONLY)
                 .map_err(|errno| Refusal::host("mount_setattr", format!("{from}, rdonly"), errno))?;
         }
         let target = if is_dir {

@@ -18,14 +18,16 @@ use crate::sys;
 pub(super) const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-pub(super) const LINKS: [(&str, &str); 6] = [
+pub(super) const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
-    ("core", "/proc/kcore"),
     ("ptmx", "pts/ptmx"),
 ];
+
+/// Made where the kernel has what it leads to.
+const CORE: (&str, &str) = ("core", "/proc/kcore");
 
 /// Whether a path is one of the devices, each of which may be a mount of its own.
 pub(super) fn is_device(path: &str) -> bool {
@@ -78,7 +80,8 @@ pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) ->
     for ((name, major, minor), source) in DEVICES.iter().zip(&sources.devices) {
         device(dev, name, makedev(*major, *minor), source)?;
     }
-    for (name, to) in LINKS {
+    let core = Path::new(CORE.1).exists().then_some(CORE);
+    for (name, to) in LINKS.into_iter().chain(core) {
         symlinkat(to, dev, name).map_err(|errno| Refusal::host("symlink", format!("/dev/{name}"), errno))?;
     }
     let mut terminals = vec![(c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))];
@@ -93,6 +96,12 @@ pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) ->
     mount_in(dev, "pts", &fsmount(c"devpts", &terminals, no_program)?)?;
     mount_in(dev, "shm", &fsmount(c"tmpfs", &shm, HELD)?)?;
     mount_in(dev, "mqueue", &fsmount(c"mqueue", &[], HELD)?)?;
+    if plan.termination_log {
+        // Written by everybody, as the kubelet makes it; open(2) leaves out what umask takes.
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        openat(dev, "termination-log", flags, Mode::from_bits_truncate(0o666))
+            .map_err(|errno| Refusal::host("open", "/dev/termination-log", errno))?;
+    }
     let junk = plan.junk.then(|| junk(dev)).transpose()?;
     if plan.ids == ids::Mode::Single || plan.no_upper {
         // With one id the app owns this folder, so its mode would not hold it back.

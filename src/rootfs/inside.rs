@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 
 use super::Plan;
 use crate::ids;
@@ -56,6 +56,37 @@ pub(super) fn make_dir(root: BorrowedFd<'_>, path: &str, mode: Mode) -> Result<O
         Err(errno) => return Err(refused(errno)),
     }
     open(root, path, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(refused)
+}
+
+/// Makes the folder that the app starts in, where the image lacks it.
+pub(super) fn make_working_dir(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal> {
+    let path = plan.working_dir.as_str();
+    let is_there = open(root, path, OFlag::O_PATH).is_ok();
+    let folder = make_dir(root, path, shown_mode(plan.ids))?;
+    if !is_there && plan.working_dir_owner != (0, 0) {
+        give(&folder, plan.ids, 0o755, plan.working_dir_owner).map_err(|errno| Refusal::image("chown", path, errno))?;
+    }
+    Ok(())
+}
+
+/// `/etc/mtab` where the image has none, as engines make it.
+pub(super) fn link_mounts(root: BorrowedFd<'_>) -> Result<(), Refusal> {
+    let etc = make_dir(root, "/etc", Mode::from_bits_truncate(0o755))?;
+    match symlinkat("/proc/mounts", etc.as_fd(), "mtab") {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(Refusal::image("symlink", "/etc/mtab", errno)),
+    }
+}
+
+/// Gives an open folder an owner, where there are owners, and permission bits; in this order, because a change of owner takes bits away.
+pub(super) fn give(folder: &OwnedFd, ids: ids::Mode, mode: u32, (uid, gid): (u32, u32)) -> Result<(), Errno> {
+    if ids != ids::Mode::Single {
+        let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        fchownat(folder.as_fd(), "", owner.0, owner.1, AtFlags::AT_EMPTY_PATH)?;
+    }
+    // The descriptor names a folder and no link, but fchmod(2) refuses one of O_PATH.
+    let name = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    fchmodat(AT_FDCWD, name.as_str(), Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)
 }
 
 /// Makes an empty file where there is none, for something to be mounted on, and opens what is there.

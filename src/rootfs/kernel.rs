@@ -21,14 +21,19 @@ pub(super) fn mount_proc(root: BorrowedFd<'_>) -> Result<(), Refusal> {
 /// Mounts /sys read-only, and in it the app's own part of the cgroup tree.
 pub(super) fn mount_sys(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal> {
     let target = mount_point(root, "/sys")?;
-    let read_only = if plan.applies("writable-mounts") { HELD | libc::MOUNT_ATTR_RDONLY } else { HELD };
-    match fsmount(c"sysfs", &[], read_only) {
+    // Both the mount and what is mounted, as runc has it: the kernel then answers EROFS before EACCES.
+    let (read_only, options) = if plan.applies("writable-mounts") {
+        (HELD | libc::MOUNT_ATTR_RDONLY, &[(c"ro", None)][..])
+    } else {
+        (HELD, &[][..])
+    };
+    match fsmount(c"sysfs", options, read_only) {
         // The host's network is not ours, so neither is a sysfs: the host's own stands in.
         Err(refusal) if refusal.errno == Errno::EPERM && plan.host_network => {
             let host = open_path(Path::new("/sys"))?;
             let copy = sys::open_tree::clone_mount(host.as_fd(), c"", true)
                 .map_err(|errno| Refusal::host("open_tree", "/sys", errno))?;
-            sys::mount_setattr::set(copy.as_fd(), read_only)
+            sys::mount_setattr::set_all(copy.as_fd(), read_only)
                 .map_err(|errno| Refusal::host("mount_setattr", "/sys, rdonly", errno))?;
             return attach(&copy, target.as_fd(), "/sys");
         }

@@ -33,6 +33,7 @@ use crate::sys;
 
 /// Everything that the root is made of, decided and opened before the clone.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Plan {
     /// Layer folders by absolute path, base first. They are opened in the new mount namespace: an overlay takes no layer from another.
     pub layers: Vec<PathBuf>,
@@ -48,6 +49,10 @@ pub struct Plan {
     pub binds: Vec<Bind>,
     /// Where the app starts; made when the image lacks it.
     pub working_dir: String,
+    /// Whom a working directory that is made belongs to: user and group.
+    pub working_dir_owner: (u32, u32),
+    /// An empty file in /dev that everybody may write to.
+    pub termination_log: bool,
     /// Files that engines write: path and content.
     pub files: Vec<(String, String)>,
     /// Paths that are covered.
@@ -102,7 +107,8 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let root = root.as_fd();
     let mut declared = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
-    inside::make_dir(root, &plan.working_dir, inside::shown_mode(plan.ids))?;
+    inside::make_working_dir(plan, root)?;
+    inside::link_mounts(root)?;
     kernel::mount_proc(root)?;
     kernel::mount_sys(plan, root)?;
     let junk = devices::mount_dev(plan, root, &devices)?;
@@ -116,6 +122,9 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
         overlay::freeze(root)?;
     }
     pivot(root)?;
+    if !plan.read_only {
+        declared.push(open_path(Path::new("/"))?);
+    }
     let of_kernel = ["/proc", "/dev"].map(|path| open_path(Path::new(path))).into_iter().collect::<Result<_, _>>()?;
     Ok(Assembled { root: open_path(Path::new("/"))?, declared, of_kernel, junk, outside })
 }

@@ -90,7 +90,8 @@ fn writable_mounts(mounts: &[MountInfo], plan: &Plan, binds: &[String]) -> Measu
             _ => unexpected.push(path),
         }
     }
-    let too_many = volumes.len() > plan.volumes.len() || tmpfs.len() > plan.tmpfs.len();
+    let (copied_up, fresh): (Vec<_>, Vec<_>) = plan.tmpfs.iter().partition(|tmpfs| tmpfs.copy_up);
+    let too_many = volumes.len() > plan.volumes.len() + copied_up.len() || tmpfs.len() > fresh.len();
     let seen =
         [WRITABLE.map(str::to_owned).to_vec(), volumes, tmpfs, binds.to_vec(), unexpected.clone()].concat().join(", ");
     let result = if too_many || !unexpected.is_empty() {

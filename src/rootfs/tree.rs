@@ -7,11 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, SFlag, fchmodat, makedev, mknodat};
-use nix::unistd::{Gid, Uid, chdir, chroot, fchdir, fchownat, symlinkat};
+use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
+use nix::unistd::{chdir, chroot, fchdir, symlinkat};
 
 use super::devices::{DEVICES, LINKS};
 use super::{Assembled, Plan, inside, open_path};
+use crate::ids;
 use crate::refusal::Refusal;
 
 /// Makes the one folder of `plan.layers`, which is nobody else's, ready, and changes the root to it.
@@ -27,7 +28,7 @@ pub fn enter(plan: &Plan) -> Result<Assembled, Refusal> {
     let place = plan.layers.first().ok_or_else(|| Refusal::host("open", "the merged layers", Errno::ENOENT))?;
     let root = open_path(place)?;
     inside::write_files(plan, root.as_fd())?;
-    inside::make_dir(root.as_fd(), &plan.working_dir, inside::shown_mode(plan.ids))?;
+    inside::make_working_dir(plan, root.as_fd())?;
     let folder = |path: &String| inside::make_dir(root.as_fd(), path, inside::shown_mode(plan.ids));
     let mut writable = plan.volumes.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
     for tmpfs in &plan.tmpfs {
@@ -41,6 +42,9 @@ pub fn enter(plan: &Plan) -> Result<Assembled, Refusal> {
     open_to(dev.as_fd(), "shm", 0o1777, (0, 0))?;
     let of_kernel = vec![dev];
 
+    if !plan.read_only {
+        writable.push(open_path(place)?);
+    }
     fchdir(&root).map_err(|errno| Refusal::host("fchdir", "the new root", errno))?;
     chroot(".").map_err(|errno| Refusal::host("chroot", "the new root", errno))?;
     chdir("/").map_err(|errno| Refusal::host("chdir", "/", errno))?;
@@ -50,19 +54,7 @@ pub fn enter(plan: &Plan) -> Result<Assembled, Refusal> {
 /// A folder with this mode and owner.
 fn open_to(root: BorrowedFd<'_>, path: &str, mode: u32, (uid, gid): (u32, u32)) -> Result<OwnedFd, Refusal> {
     let folder = inside::make_dir(root, path, Mode::from_bits_truncate(0o755))?;
-    let refused = |call: &str, errno| Refusal::host(call, path, errno);
-    // The descriptor names a folder and no link, but fchmod(2) refuses one of O_PATH.
-    let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&folder));
-    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    fchownat(folder.as_fd(), "", uid, gid, nix::fcntl::AtFlags::AT_EMPTY_PATH)
-        .map_err(|errno| refused("fchown", errno))?;
-    fchmodat(
-        nix::fcntl::AT_FDCWD,
-        name.as_str(),
-        Mode::from_bits_truncate(mode),
-        nix::sys::stat::FchmodatFlags::FollowSymlink,
-    )
-    .map_err(|errno| refused("fchmod", errno))?;
+    inside::give(&folder, ids::Mode::Real, mode, (uid, gid)).map_err(|errno| Refusal::host("chmod", path, errno))?;
     Ok(folder)
 }
 

@@ -8,6 +8,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fstat};
 
 use super::{Plan, attach, inside};
+use crate::ids;
 use crate::profile::tmpfs::Tmpfs;
 use crate::refusal::Refusal;
 use crate::sys;
@@ -25,14 +26,35 @@ pub(super) fn volumes(plan: &Plan, root: BorrowedFd<'_>) -> Result<Vec<OwnedFd>,
     plan.volumes.iter().map(attach_volume).collect()
 }
 
+/// A writable folder with what the image has there, as podman copies it up: a copy of the overlay's mount, whose upper layer lies in memory too.
+fn copied_up(tmpfs: &Tmpfs, plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Refusal> {
+    let path = tmpfs.path.to_string_lossy();
+    let refused = |call: &str, errno| Refusal::host(call, path.as_ref(), errno);
+    let target = inside::make_dir(root, &path, inside::shown_mode(plan.ids))?;
+    let (uid, gid) = (tmpfs.uid.unwrap_or(0), tmpfs.gid.unwrap_or(0));
+    inside::give(&target, plan.ids, tmpfs.mode.unwrap_or(0o1777), (uid, gid))
+        .map_err(|errno| refused("chmod", errno))?;
+    let copy = sys::open_tree::clone_mount(target.as_fd(), c"", false).map_err(|errno| refused("open_tree", errno))?;
+    sys::mount_setattr::set(copy.as_fd(), attributes(tmpfs)).map_err(|errno| refused("mount_setattr", errno))?;
+    attach(&copy, target.as_fd(), &path)?;
+    Ok(copy)
+}
+
 /// Mounts each tmpfs.
 pub(super) fn tmpfs(plan: &Plan, root: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Refusal> {
     let mount = |tmpfs: &Tmpfs| {
+        if tmpfs.copy_up {
+            return copied_up(tmpfs, plan, root);
+        }
         let path = tmpfs.path.to_string_lossy();
         let refused = |errno| Refusal::host("fsmount", path.as_ref(), errno);
         let mode = match (tmpfs.mode, inside::open(root, &path, OFlag::O_PATH | OFlag::O_DIRECTORY)) {
             (Some(mode), _) => mode,
-            (None, Ok(folder)) => fstat(folder).map_err(refused)?.st_mode & 0o7777,
+            (None, Ok(folder)) => {
+                let mode = fstat(folder).map_err(refused)?.st_mode & 0o7777;
+                // With one id the mode says what the app may do with a folder that is another's. As the owner it may do what an owner may.
+                if plan.ids == ids::Mode::Single && tmpfs.uid.is_some() { mode | 0o700 } else { mode }
+            }
             // What docker gives a folder that was not there.
             (None, Err(_)) => 0o1777,
         };
@@ -58,7 +80,7 @@ fn attributes(tmpfs: &Tmpfs) -> u64 {
     let unless = |allowed: bool, flag: u64| if allowed { 0 } else { flag };
     let read_only = if tmpfs.read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
     read_only
-        | unless(tmpfs.exec, libc::MOUNT_ATTR_NOEXEC)
+        | unless(tmpfs.exec.unwrap_or(false), libc::MOUNT_ATTR_NOEXEC)
         | unless(tmpfs.suid, libc::MOUNT_ATTR_NOSUID)
         | unless(tmpfs.dev, libc::MOUNT_ATTR_NODEV)
 }

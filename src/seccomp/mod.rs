@@ -9,6 +9,7 @@ mod compile;
 mod emit;
 mod evaluate;
 mod numbers;
+pub mod observe;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::io;
 
 pub use compile::{CompileError, Filter, compile};
 pub use evaluate::{SeccompData, audit_arch, evaluate};
-pub use table::number;
+pub use table::{name, number};
 pub use witness::{Observation, Witness};
 
 use crate::profile::seccomp::kernel_version;

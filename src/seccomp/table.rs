@@ -42,6 +42,11 @@ pub fn number(arch: Arch, name: &str) -> Option<u32> {
     Numbers::of(name)?.on(arch)
 }
 
+/// The name of a call of `arch`, by its number.
+pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
+    CALLS.iter().map(|(name, _)| *name).find(|name| self::number(arch, name) == Some(number))
+}
+
 /// The old way to the same call: on i386, sockets and System V IPC were first reached through one number each, with the
 /// call as first argument (`socketcall`(2), `ipc`(2)). libseccomp applies a rule for `socket` to both ways.
 pub(super) fn multiplexed(arch: Arch, name: &str) -> Option<(&'static str, u64)> {

@@ -16,6 +16,9 @@ const SLICE: Duration = Duration::from_millis(1);
 /// After the last probe: the longest time for an app to die of it. An app whose threads all wait again has survived it; one that is still at
 /// work may yet break.
 const SETTLE: Duration = Duration::from_millis(20);
+/// The same where a connection was accepted and nothing was said: the kernel does that for any program that listens, however much of its start is
+/// still to come.
+const SETTLE_UNHEARD: Duration = Duration::from_secs(1);
 /// The most grace for an app that failed already: time for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A probe's thread holds two small buffers.
@@ -33,6 +36,9 @@ pub fn judge(app: &mut dyn Subject, plan: &Plan) -> Outcome {
         vigil.app.listen(listener.ears());
     }
     let mut probes = ask_ports(&mut vigil, plan, deadline);
+    if plan.only_connects() {
+        hold_out(&mut vigil, plan, deadline, &mut probes);
+    }
     if let Some(listener) = &listener {
         while !listener.is_done(vigil.end.is_some()) && !vigil.is_over(SLICE) && Instant::now() < deadline {}
         listener.is_done(vigil.end.is_some());
@@ -49,7 +55,7 @@ pub fn judge(app: &mut dyn Subject, plan: &Plan) -> Outcome {
     }
     let took = vigil.started.elapsed();
     if !plan.allows_end() {
-        vigil.settle();
+        vigil.settle(SETTLE);
     }
 
     let passed = |result: &ProbeResult| result.status == ProbeStatus::Passed;
@@ -104,8 +110,8 @@ impl Vigil<'_> {
     }
 
     /// Waits until the app was seen at rest twice, a slice apart, or has ended.
-    fn settle(&mut self) {
-        let deadline = Instant::now() + SETTLE;
+    fn settle(&mut self, longest: Duration) {
+        let deadline = Instant::now() + longest;
         let mut rests = self.app.is_at_rest();
         while !self.is_over(SLICE) && Instant::now() < deadline {
             let rested = std::mem::replace(&mut rests, self.app.is_at_rest());
@@ -124,6 +130,23 @@ impl Vigil<'_> {
             self.app.kill();
         }
         stop
+    }
+}
+
+/// Ports that only have to accept are asked again when the app has come to rest, until they accept at the first attempt: one that dies a moment
+/// later, or was started anew, had not served.
+fn hold_out(vigil: &mut Vigil<'_>, plan: &Plan, deadline: Instant, probes: &mut Vec<ProbeResult>) {
+    let accepted = |probes: &[ProbeResult]| probes.iter().all(|result| result.status == ProbeStatus::Passed);
+    while accepted(probes) && !vigil.is_over(Duration::ZERO) && Instant::now() < deadline {
+        vigil.settle(SETTLE_UNHEARD);
+        if vigil.is_over(Duration::ZERO) {
+            return;
+        }
+        let again = ask_ports(vigil, plan, deadline);
+        if vigil.is_over(Duration::ZERO) || accepted(&again) && again.iter().all(|result| result.attempts == 1) {
+            return;
+        }
+        *probes = again;
     }
 }
 

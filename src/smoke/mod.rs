@@ -2,6 +2,7 @@
 //!
 //! Nothing is ever executed in the jail for a probe: a thread of this process joins the app's network and connects from there.
 
+mod backlog;
 mod findings;
 mod http;
 mod judge;

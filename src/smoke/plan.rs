@@ -144,6 +144,12 @@ impl Plan {
         self.probes.iter().any(|probe| probe.port().is_some())
     }
 
+    /// Whether all that is asked of ports is to accept a connection.
+    pub fn only_connects(&self) -> bool {
+        let connects = |probe: &Probe| matches!(probe, Probe::Port { .. } | Probe::Tcp { expect: None, .. });
+        self.has_ports() && self.probes.iter().filter(|probe| probe.port().is_some()).all(connects)
+    }
+
     /// Whether an app that has ended can have done all that was asked.
     pub fn allows_end(&self) -> bool {
         let ends = |probe: &Probe| matches!(probe, Probe::Exit { .. } | Probe::Up { or_exit_0: true, .. });

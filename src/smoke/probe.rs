@@ -111,7 +111,10 @@ fn once(probe: &Probe, to: SocketAddr, watch: &Watch<'_>, until: Instant) -> Res
             let detail = converse(&mut connection, send.as_deref(), expect.as_deref())?;
             Ok(Seen { detail, status: None })
         }
-        _ => Ok(try_http(connection, to, watch)),
+        _ => {
+            connection.be_taken()?;
+            Ok(try_http(connection, to, watch))
+        }
     }
 }
 

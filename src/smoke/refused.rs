@@ -37,10 +37,18 @@ pub fn refused(refusal: &Refusal) -> Outcome {
         }
         _ => ("start-refused", ""),
     };
+    let (wall, relax): (_, &[&str]) = match code {
+        // Which capability it is, the file says; this is the one that most such files have.
+        "D07" => (Some("capabilities"), &["--cap-add NET_BIND_SERVICE"]),
+        "D16" | "D18" => (Some("file mode"), &["--user 0"]),
+        _ => (None, &[]),
+    };
     let cause = Finding {
         code: code.to_owned(),
         role: Role::Cause,
         severity: Severity::Error,
+        refused_by: wall.map(str::to_owned),
+        relax: relax.iter().map(ToString::to_string).collect(),
         call: Some(refusal.call.clone()),
         path: Some(refusal.on.clone()),
         errno: Some(refusal.errno_name()),

@@ -74,6 +74,7 @@ impl Outcome {
             at_ms: u64::try_from(refused.at.saturating_duration_since(started).as_millis()).ok(),
             message: told(refused),
             advice,
+            ..Finding::default()
         }
     }
 }

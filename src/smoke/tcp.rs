@@ -3,9 +3,10 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::tls;
+use super::{backlog, tls};
 
 /// How long a read may block before it is looked whether all is over.
 const SLICE: Duration = Duration::from_millis(20);
@@ -112,6 +113,25 @@ impl<'a> Connection<'a> {
         sent.map_err(|error| Miss::after_connect(format!("accepted, then {}", plainly(&error))))
     }
 
+    /// Waits until the app has taken this connection and those before it. Where nobody is seen to listen any more, or the list cannot be read,
+    /// there is nothing to wait for.
+    pub fn be_taken(&self) -> Result<(), Miss> {
+        let Ok(port) = self.stream.socket().peer_addr().map(|peer| peer.port()) else { return Ok(()) };
+        let mut pause = Duration::from_micros(100);
+        loop {
+            // Asked before the list: what an app took before it ended, it has taken.
+            let is_over = self.watch.is_over() || left(self.until).is_none();
+            if backlog::waiting(port).is_none_or(|waiting| waiting == 0) {
+                return Ok(());
+            }
+            if is_over {
+                return Err(Miss { late: true, ..Miss::after_connect("listens, but takes no connection") });
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(SLICE);
+        }
+    }
+
     /// The next bytes; 0 when the app has closed the connection.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Miss> {
         self.wait(|stream| match stream {
@@ -147,6 +167,7 @@ pub(super) fn converse(
         connection.send(bytes)?;
     }
     let Some(expect) = expect.filter(|expect| !expect.is_empty()) else {
+        connection.be_taken()?;
         return Ok("accepts".to_owned());
     };
     let mut reply = Vec::new();

@@ -22,6 +22,18 @@ pub fn drop(number: u32) -> Result<(), Errno> {
     Errno::result(rc).map(|_| ())
 }
 
+/// Adds capability `number` to the ambient set of the calling thread, which a program that it executes keeps (Linux 4.3).
+///
+/// # Errors
+///
+/// prctl(2): EPERM when it is not both permitted and inheritable.
+pub fn raise_ambient(number: u32) -> Result<(), Errno> {
+    let (number, none) = (libc::c_ulong::from(number), 0 as libc::c_ulong);
+    // SAFETY: five integers, the last two 0 as the call demands.
+    let rc = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, number, none, none) };
+    Errno::result(rc).map(|_| ())
+}
+
 /// Empties the ambient set of the calling thread (Linux 4.3).
 ///
 /// # Errors

@@ -20,16 +20,16 @@ struct Data {
     inheritable: u32,
 }
 
-/// Makes `set` the permitted and the effective set, and the inheritable set empty.
+/// Makes `set` the permitted and the effective set, and `inheritable` the inheritable one.
 ///
 /// # Errors
 ///
 /// capset(2): EPERM when `set` holds a capability that is not permitted now.
-pub fn capset(set: u64) -> Result<(), Errno> {
+pub fn capset(set: u64, inheritable: u64) -> Result<(), Errno> {
     let mut header = Header { version: VERSION_3, pid: 0 };
     let half = |shift: u32| {
-        let bits = u32::try_from((set >> shift) & u64::from(u32::MAX)).unwrap_or(0);
-        Data { effective: bits, permitted: bits, inheritable: 0 }
+        let bits = |set: u64| u32::try_from((set >> shift) & u64::from(u32::MAX)).unwrap_or(0);
+        Data { effective: bits(set), permitted: bits(set), inheritable: bits(inheritable) }
     };
     let data = [half(0), half(32)];
     // SAFETY: version 3 makes the kernel read two `Data` from the second pointer; both live until the call returns, and `header` may be

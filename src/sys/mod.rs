@@ -19,6 +19,7 @@ pub mod move_mount;
 pub mod open_tree;
 pub mod pidfd_send_signal;
 pub mod probe;
+pub mod ptrace;
 pub mod receive_fd;
 pub mod seccomp;
 pub mod seccomp_action;

@@ -13,8 +13,21 @@ use nix::errno::Errno;
 ///
 /// `mount_setattr(2)`, Linux 5.12: EINVAL when `mount` is not the root of a mount, EPERM without `CAP_SYS_ADMIN` or when a flag is locked.
 pub fn set(mount: BorrowedFd<'_>, attr_set: u64) -> Result<(), Errno> {
+    change(mount, attr_set, 0)
+}
+
+/// Sets them on every mount below it too: all or none.
+///
+/// # Errors
+///
+/// As [`set`].
+pub fn set_all(mount: BorrowedFd<'_>, attr_set: u64) -> Result<(), Errno> {
+    change(mount, attr_set, libc::AT_RECURSIVE)
+}
+
+fn change(mount: BorrowedFd<'_>, attr_set: u64, how: libc::c_int) -> Result<(), Errno> {
     let attr = libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let (path, flags, size) = (c"".as_ptr(), libc::AT_EMPTY_PATH, size_of_val(&attr));
+    let (path, flags, size) = (c"".as_ptr(), libc::AT_EMPTY_PATH | how, size_of_val(&attr));
     // SAFETY: the path is a NUL-terminated literal and `attr` outlives the call; the kernel copies `size` bytes and keeps no pointer.
     let rc = unsafe { libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), path, flags, &raw const attr, size) };
     Errno::result(rc).map(drop)

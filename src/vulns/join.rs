@@ -64,7 +64,7 @@ impl Joined {
             Severity::ALL.iter().filter_map(|one| Some(format!("{} {}", self.counts.get(one.name())?, one.name())));
         let mut parts = vec![counts.collect::<Vec<_>>().join(", ")];
         if parts[0].is_empty() {
-            parts[0] = "none found".to_owned();
+            parts = vec!["none found".to_owned()];
         }
         let more = [
             (self.with_fix, "with a fix"),

@@ -91,7 +91,8 @@ fn copyright(contents: &Contents, package: &str) -> Vec<String> {
 
 /// Whether a list of files names one of these.
 pub(super) fn owns(contents: &Contents, paths: &[String]) -> bool {
-    let lists = contents.below("/var/lib/dpkg/info").iter().filter(|item| item.name().ends_with(".list"));
+    let lists =
+        contents.below("/var/lib/dpkg/info").iter().filter(|item| item.name().rsplit('.').next() == Some("list"));
     let sums = STATUS_D.iter().flat_map(|folder| contents.below(folder));
     let sums = sums.filter(|item| item.name().ends_with(".md5sums"));
     lists.chain(sums).any(|item| {

@@ -217,7 +217,8 @@ mod tests {
         for text in [go, &list] {
             let length = text.len();
             assert!(length < 1 << 14);
-            file.extend([(length & 0x7f) as u8 | 0x80, (length >> 7) as u8]);
+            let part = |bits: usize| u8::try_from(bits & 0x7f).unwrap();
+            file.extend([part(length) | 0x80, part(length >> 7)]);
             file.extend(text.as_bytes());
         }
         file

@@ -13,6 +13,8 @@ const ENDINGS: [&str; 10] = [".jar", ".war", ".ear", ".par", ".sar", ".nar", ".j
 /// An archive within an archive is held in memory: so large it may be, and so deep they are followed.
 const LARGEST_NESTED: u64 = 256 << 20;
 const DEEPEST: usize = 4;
+/// What all archives within one file may come to, in bytes.
+const LARGEST_TOGETHER: u64 = 2 << 30;
 const LARGEST_TEXT: u64 = 1 << 20;
 /// Archives in one file, with those within; a hostile one must not keep us busy.
 const MOST: usize = 10_000;
@@ -25,7 +27,7 @@ pub(super) fn find(search: &Search, all: &mut Packages) {
     let items = search.contents.items.iter();
     for item in items.filter(|item| item.kind == ItemKind::File && is_archive(&item.path)) {
         let Ok(file) = search.contents.open(item) else { continue };
-        let mut reading = Reading { item, found: Vec::new(), archives: 0 };
+        let mut reading = Reading { item, found: Vec::new(), archives: 0, unpacked: 0 };
         if let Err(error) = reading.archive(file, &item.path, 0) {
             all.unread.push(Unread { path: item.path.clone(), why: format!("not a usable archive: {error}") });
         }
@@ -37,6 +39,8 @@ struct Reading<'a> {
     item: &'a Item,
     found: Vec<Package>,
     archives: usize,
+    /// Bytes of archives within that have been unpacked.
+    unpacked: u64,
 }
 
 /// `pom.properties`.
@@ -64,13 +68,17 @@ impl Reading<'_> {
                 nested.push(index);
             }
         }
-        self.own(location, &manifest, maven);
-        for index in nested.into_iter().take(MOST.saturating_sub(self.archives)) {
+        self.own(location, &manifest, &maven);
+        for index in nested {
+            if self.archives >= MOST || self.unpacked > LARGEST_TOGETHER {
+                return Err(std::io::Error::other("too much is packed into it").into());
+            }
             let mut entry = zip.by_index(index)?;
             let within = format!("{location}:{}", entry.name()?);
             let mut bytes = Vec::new();
             entry.by_ref().take(LARGEST_NESTED).read_to_end(&mut bytes)?;
             drop(entry);
+            self.unpacked += bytes.len() as u64;
             // One that is no archive in spite of its name hides nothing.
             let _ = self.archive(Cursor::new(bytes), &within, depth + 1);
         }
@@ -78,7 +86,7 @@ impl Reading<'_> {
     }
 
     /// The archive itself, and what was put into it with its Maven files.
-    fn own(&mut self, location: &str, manifest: &str, maven: Vec<Maven>) {
+    fn own(&mut self, location: &str, manifest: &str, maven: &[Maven]) {
         let file = location.rsplit(['/', ':']).next().unwrap_or(location);
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
         let (stem_name, stem_version) = split(stem);

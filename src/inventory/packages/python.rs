@@ -1,6 +1,6 @@
 //! Distributions of Python: `*.dist-info/METADATA` and `*.egg-info/PKG-INFO`.
 //!
-//! Sources: PyPA specifications, "Recording installed projects" and "Core metadata".
+//! Sources: `PyPA` specifications, "Recording installed projects" and "Core metadata".
 
 use super::{Kind, Package, Packages, Search, url};
 use crate::inventory::contents::{Item, ItemKind};
@@ -34,10 +34,10 @@ pub(super) fn find(search: &Search, all: &mut Packages) {
             licences.extend(classified.filter_map(|line| line.rsplit(" :: ").next()).map(str::to_owned));
         }
         all.found.push(Package {
-            name: name.to_owned(),
+            purl: url::of("pypi", "", &normal(name), version, &[]),
+            name: normal(name),
             version: version.to_owned(),
             kind: Kind::Python,
-            purl: url::of("pypi", "", &normal(name), version, &[]),
             licences,
             location: item.path.clone(),
             layer: item.layer + 1,
@@ -46,7 +46,22 @@ pub(super) fn find(search: &Search, all: &mut Packages) {
     }
 }
 
-/// The purl specification has names of PyPI in lower case, with `-` for `_`.
+/// As package indexes compare names: in lower case, each run of `-`, `_` and `.` a `-` (PEP 503).
 fn normal(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "-")
+    let mut normal = String::new();
+    for character in name.chars() {
+        let character = if matches!(character, '-' | '_' | '.') { '-' } else { character.to_ascii_lowercase() };
+        if character != '-' || !normal.ends_with('-') {
+            normal.push(character);
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_are_those_of_the_index() {
+        assert_eq!(super::normal("Foo._-Bar"), "foo-bar");
+    }
 }

@@ -54,7 +54,8 @@ fn begins<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     match pattern.strip_suffix('*') {
         None => (pattern == name).then_some(""),
         Some(start) => {
-            name.strip_prefix(start).filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+            let is_number = |rest: &&str| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            name.strip_prefix(start).filter(is_number).filter(|rest| !rest.is_empty())
         }
     }
 }

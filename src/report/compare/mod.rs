@@ -142,7 +142,9 @@ impl Variant {
     fn worst(&self) -> Option<Vec<f64>> {
         let counts = self.vulnerabilities.as_ref()?;
         let severities = ["critical", "high", "medium", "low", "negligible", "unknown"];
-        Some(severities.iter().map(|name| counts.get(*name).map_or(0.0, |count| *count as f64)).collect())
+        #[allow(clippy::cast_precision_loss, reason = "nobody has 2^53 flaws")]
+        let number = |name: &&str| counts.get(*name).map_or(0.0, |count| *count as f64);
+        Some(severities.iter().map(number).collect())
     }
 }
 

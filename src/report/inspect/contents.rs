@@ -23,7 +23,7 @@ pub struct ContentFacts {
     /// What would serve instead.
     pub serves: Option<Serves>,
     /// Files that are shown.
-    pub files: u64,
+    pub files: usize,
     /// Their bytes; a file with several names counts once.
     pub bytes: u64,
     /// What is shipped and not shown.
@@ -105,7 +105,7 @@ impl ContentFacts {
         ContentFacts {
             base: survey.base.clone(),
             serves,
-            files: files.len() as u64,
+            files: files.len(),
             bytes: files.iter().map(|item| item.size).sum(),
             wasted: Wasted::of(&listing.hidden),
             largest: files.iter().take(LARGEST).map(large).collect(),
@@ -131,7 +131,7 @@ impl ContentFacts {
             page.row(name, [format!("{}: {}", serves.base, serves.why)]);
         }
         page.section = "contents";
-        page.row("files", [format!("{} in {}", size(self.bytes), plural(self.files as usize, "file"))]);
+        page.row("files", [format!("{} in {}", size(self.bytes), plural(self.files, "file"))]);
         if self.wasted.files > 0 {
             let what = plural(self.wasted.files, "file");
             page.row(

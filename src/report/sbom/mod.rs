@@ -6,6 +6,7 @@
 mod cyclonedx;
 mod spdx;
 
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use crate::digest::Digest;
@@ -54,7 +55,7 @@ impl Subject<'_> {
     fn uuid(&self) -> String {
         let mut text = format!("{}\n{}\n", self.reference, self.digest.unwrap_or_default());
         for package in self.packages {
-            text.push_str(&format!("{} {}\n", package.purl, package.location));
+            let _ = writeln!(text, "{} {}", package.purl, package.location);
         }
         let digest = Digest::sha256(text.as_bytes());
         let hex = digest.hex();

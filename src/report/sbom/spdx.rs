@@ -1,4 +1,5 @@
 //! SPDX 2.3.
+#![allow(clippy::struct_field_names, reason = "they are the format's")]
 
 use serde::Serialize;
 
@@ -77,7 +78,7 @@ pub(super) fn document<'a>(subject: &Subject<'a>) -> Document<'a> {
     };
     let system = (!subject.release.id.is_empty()).then(|| Item {
         version_info: &subject.release.version,
-        primary_package_purpose: "OPERATING-SYSTEM",
+        primary_package_purpose: "OPERATING_SYSTEM",
         ..item("SPDXRef-OperatingSystem".to_owned(), &subject.release.id)
     });
     let packages = subject.packages.iter().enumerate().map(|(index, one)| package(index, one));

@@ -67,6 +67,18 @@ fn an_app_that_dies_of_its_first_visitor_fails() {
     assert_eq!(outcome.end, Some(End::Signaled(libc::SIGSEGV)));
 }
 
+/// As servers do whose workers fail: the port is there, and nobody is behind it yet.
+#[test]
+fn an_app_that_listens_and_takes_no_connection_is_not_ready() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let outcome = judge(Process::shell("exec sleep 60"), tcp(port), 200);
+    assert_eq!((outcome.answer, codes(&outcome)), (Answer::Fails, vec!["not-ready"]));
+    assert!(outcome.summary.contains("takes no connection"), "{}", outcome.summary);
+    thread::spawn(move || listener.incoming().for_each(drop));
+    assert_eq!(judge(Process::shell("exec sleep 60"), tcp(port), 10_000).answer, Answer::Works);
+}
+
 #[test]
 fn a_silent_app_is_not_ready() {
     let outcome = judge(Process::shell("exec sleep 60"), tcp(free_port()), 100);

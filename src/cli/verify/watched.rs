@@ -1,0 +1,80 @@
+//! The run that explains: the same jail, with a tracer beside it.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::cli::launch;
+use crate::cli::session::Session;
+use crate::jail::{StartError, Stdio};
+use crate::refusal::Side;
+use crate::smoke::plan::Plan;
+use crate::smoke::{Answer, Outcome};
+use crate::trace::{self, Run, Timeline};
+use crate::unpack::{Special, SpecialKind};
+use crate::verdict::{Baseline, diagnose};
+
+/// An app that is not ready by then is not waited for in a run that only explains.
+const LONGEST: Duration = Duration::from_secs(10);
+/// What a watched app is given more than it took, at least.
+const ALLOWANCE: Duration = Duration::from_secs(2);
+
+/// Runs the app once more and watches it; nothing where it cannot be started so.
+pub(super) fn run(
+    session: &Session,
+    wishes: &launch::Wishes,
+    plan: &Plan,
+    judged: &Outcome,
+) -> anyhow::Result<Option<Run>> {
+    let spec = launch::spec(session, wishes, Stdio::Captured)?;
+    let spec = launch::observed(spec, &wishes.profile)?;
+    let mut plan = plan.clone();
+    let took = judged.ended_at.map_or(LONGEST, |at| at * 3 + ALLOWANCE);
+    plan.timeout = plan.timeout.min(took.max(ALLOWANCE));
+    match trace::run(&spec, &plan) {
+        Ok(run) => Ok(Some(run)),
+        // It was refused in the judging run as well, which says more of it.
+        Err(StartError::Refused(refusal)) if refusal.side != Side::Host => Ok(None),
+        // Where nobody may be traced there is a verdict all the same.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Says why: what was seen in the watched run becomes the outcome's findings.
+pub(super) fn explain(session: &Session, run: &Run, baseline: Baseline, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let view = session.view()?;
+    let set_id = |special: &&Special| matches!(special.kind, SpecialKind::SetId { .. });
+    let specials = session.facts().into_iter().flat_map(|facts| &facts.specials);
+    let absolute = |special: &Special| format!("/{}", special.path.trim_start_matches('/'));
+    let set_ids: Vec<String> = specials.filter(set_id).map(absolute).collect();
+    let facts = diagnose::Facts {
+        view: &view,
+        uid: session.account.uid,
+        gid: session.account.gid,
+        volumes: &session.opened.image.config.volumes,
+        set_ids: &set_ids,
+        baseline,
+    };
+    match outcome.answer {
+        Answer::Works => outcome.findings.extend(diagnose::degraded(&run.timeline, &facts)),
+        // A run that worked this time shows nothing of why the other did not.
+        _ if run.outcome.answer == Answer::Works => {}
+        _ => diagnose::explain(outcome, diagnose::diagnose(&run.timeline, &facts)),
+    }
+    Ok(())
+}
+
+/// Writes the timeline: to standard error, or to a file; as JSON lines where its name says so.
+pub(super) fn write(timeline: &Timeline, to: Option<&PathBuf>) -> anyhow::Result<()> {
+    let Some(path) = to else {
+        // The terminal may be gone; the verdict is still worth something.
+        let _ = std::io::stderr().write_all(trace::text(timeline).as_bytes());
+        return Ok(());
+    };
+    let is_json = |path: &Path| path.extension().is_some_and(|end| end == "json" || end == "jsonl" || end == "ndjson");
+    let text = if is_json(path) { trace::lines(timeline) } else { trace::text(timeline) };
+    fs::write(path, text).with_context(|| format!("writing the trace to {}", path.display()))
+}

@@ -1,0 +1,389 @@
+//! The tracer's loop: every thread of the app, from the launcher's wait to the app's end.
+//!
+//! Source: ptrace(2), "Stopped states"; seccomp(2), `SECCOMP_RET_TRACE`.
+
+use std::collections::HashMap;
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Options};
+use nix::unistd::Pid;
+
+use super::calls::{At, Does, Shape, shape};
+use super::memory::{self, Address};
+use super::place;
+use super::record::{Recorder, Seen, WRITTEN};
+use super::timeline::{Kind, Timeline, Wall};
+use super::wall::{self, Refused};
+use crate::jail::Gate;
+use crate::jail::subject::End;
+use crate::profile::seccomp::Arch;
+use crate::seccomp::observe::SEEN;
+use crate::seccomp::{audit_arch, name};
+use crate::sys::ptrace::{Report, Resume, Stop, resume, skip, syscall_info, take, wait};
+
+/// A call that has begun.
+#[derive(Clone, Copy)]
+struct Call {
+    name: &'static str,
+    shape: Shape,
+    args: [u64; 6],
+}
+
+/// Follows the app until it has ended.
+pub(super) fn follow(gate: &Gate) -> Timeline {
+    let options = Options::PTRACE_O_TRACEEXEC
+        | Options::PTRACE_O_EXITKILL
+        | Options::PTRACE_O_TRACESECCOMP
+        | Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACECLONE;
+    let seized = ptrace::seize(gate.pid, options);
+    gate.seized(seized.map_err(io::Error::from));
+    if seized.is_err() {
+        return Timeline::default();
+    }
+    let mut tracer = Tracer {
+        gate,
+        recorder: Recorder::new(),
+        calls: HashMap::new(),
+        connecting: HashMap::new(),
+        names: HashMap::new(),
+        live: false,
+    };
+    loop {
+        match wait() {
+            Ok((tid, Report::Stopped(status))) => {
+                // ESRCH: it was killed while it stood there; its end is told next.
+                let _ = tracer.stopped(tid, status);
+            }
+            Ok((tid, Report::Exited(code))) => {
+                if tracer.ended(tid, End::Exited(code)) {
+                    break;
+                }
+            }
+            Ok((tid, Report::Killed(signal))) => {
+                if tracer.ended(tid, End::Signaled(signal)) {
+                    break;
+                }
+            }
+            Err(Errno::EINTR) => {}
+            // ECHILD: all are gone, and the app's end has been taken by who judges it.
+            Err(_) => break,
+        }
+    }
+    tracer.recorder.finish()
+}
+
+struct Tracer<'a> {
+    gate: &'a Gate,
+    recorder: Recorder,
+    /// What each thread is in.
+    calls: HashMap<i32, Call>,
+    /// Where sockets are being connected to, by process and descriptor.
+    connecting: HashMap<(usize, u64), String>,
+    /// Names of calls, by architecture and number.
+    names: HashMap<(u32, u64), &'static str>,
+    /// The app's own program has been started.
+    live: bool,
+}
+
+impl Tracer<'_> {
+    /// A thread ended; true when it was the app itself, whose end is left for who judges it.
+    fn ended(&mut self, tid: Pid, end: End) -> bool {
+        self.calls.remove(&tid.as_raw());
+        if self.live {
+            self.recorder.ended(tid, end);
+        }
+        let is_app = tid == self.gate.pid;
+        if !is_app {
+            take(tid);
+        }
+        is_app
+    }
+
+    fn stopped(&mut self, tid: Pid, status: i32) -> Result<(), Errno> {
+        let (signal, event) = (status & 0xff, status >> 8);
+        match event {
+            libc::PTRACE_EVENT_SECCOMP => return self.asked(tid),
+            libc::PTRACE_EVENT_EXEC => return self.executed(tid),
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+                return resume(tid, self.onward(tid), 0);
+            }
+            // A new thread, or one that was stopped by a signal together with its process.
+            libc::PTRACE_EVENT_STOP => {
+                if self.live {
+                    let _ = self.recorder.process(tid);
+                }
+                let is_group_stop = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
+                return resume(tid, if is_group_stop { Resume::Listen } else { self.onward(tid) }, 0);
+            }
+            _ => {}
+        }
+        if status == libc::SIGTRAP | 0x80 {
+            return self.returned(tid);
+        }
+        // A signal on its way to the app.
+        resume(tid, self.onward(tid), signal)
+    }
+
+    /// A thread in a call is awaited at that call's end.
+    fn onward(&self, tid: Pid) -> Resume {
+        if self.calls.contains_key(&tid.as_raw()) { Resume::ToExit } else { Resume::On }
+    }
+
+    /// The filter asks.
+    fn asked(&mut self, tid: Pid) -> Result<(), Errno> {
+        let Stop::Asked { arch, number, args, message } = syscall_info(tid)? else {
+            return resume(tid, Resume::On, 0);
+        };
+        let name = self.name(arch, number);
+        let call = Call { name, shape: shape(name), args };
+        if message == u32::from(SEEN) {
+            self.calls.insert(tid.as_raw(), call);
+            return resume(tid, Resume::ToExit, 0);
+        }
+        skip(tid, -i64::from(message))?;
+        if self.live
+            && let Some(index) = self.recorder.process(tid)
+        {
+            let errno = i32::try_from(message).unwrap_or(libc::EPERM);
+            let path = self.path(tid, &call);
+            let seen = Seen {
+                call: name,
+                path,
+                errno,
+                wall: Some(Wall::Filter),
+                why: Some("the system call filter answers for it".to_owned()),
+                ..Seen::default()
+            };
+            self.recorder.add(tid, index, Kind::Failed, seen);
+        }
+        resume(tid, Resume::On, 0)
+    }
+
+    fn name(&mut self, arch: u32, number: u64) -> &'static str {
+        *self.names.entry((arch, number)).or_insert_with(|| {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let of = |candidate: &&Arch| audit_arch(**candidate) == arch;
+            let all = Arch::NATIVE.runs().iter().filter(of);
+            all.filter_map(|arch| name(*arch, number)).next().unwrap_or("an unknown call")
+        })
+    }
+
+    /// A program was started.
+    fn executed(&mut self, tid: Pid) -> Result<(), Errno> {
+        if let Ok(former) = ptrace::getevent(tid)
+            && former != libc::c_long::from(tid.as_raw())
+            && let Ok(former) = i32::try_from(former)
+        {
+            self.calls.remove(&former);
+            self.recorder.forget(Pid::from_raw(former));
+        }
+        self.calls.remove(&tid.as_raw());
+        let is_first = !self.live;
+        if is_first {
+            if !self.gate.stopped_at_exec() {
+                return resume(tid, Resume::On, libc::SIGKILL);
+            }
+            self.live = true;
+            self.recorder.begin();
+        }
+        if let Some(index) = self.recorder.process(tid) {
+            self.recorder.started(tid, index);
+            if let Some(seen) = set_id_ignored(tid) {
+                self.recorder.add(tid, index, Kind::Ignored, seen);
+            }
+        }
+        resume(tid, Resume::On, 0)
+    }
+
+    /// A call is over.
+    fn returned(&mut self, tid: Pid) -> Result<(), Errno> {
+        let Some(call) = self.calls.remove(&tid.as_raw()) else { return resume(tid, Resume::On, 0) };
+        if let (Stop::Done(value), true) = (syscall_info(tid)?, self.live)
+            && let Some(index) = self.recorder.process(tid)
+        {
+            match i32::try_from(value).ok().filter(|value| (-4095..0).contains(value)) {
+                Some(value) => self.failed(tid, index, &call, -value),
+                None => self.succeeded(tid, index, &call, value),
+            }
+        }
+        resume(tid, Resume::On, 0)
+    }
+
+    fn failed(&mut self, tid: Pid, index: usize, call: &Call, errno: i32) {
+        // Restarted calls (512 and up), and what says only that something takes time or is there already.
+        let is_news = errno < 512 && ![libc::EINTR, libc::EAGAIN, libc::EINPROGRESS, libc::EALREADY].contains(&errno);
+        if errno == libc::EINPROGRESS
+            && let (Does::Connect(_), Some(path)) = (call.shape.does, self.path(tid, call))
+        {
+            self.looked_up(tid, index, call);
+            self.connecting.insert((index, call.args[0]), path);
+            return;
+        }
+        let means_limit = errno == libc::EAGAIN && matches!(call.shape.does, Does::Fork | Does::Lock);
+        if !(is_news || means_limit) {
+            return;
+        }
+        let path = self.path(tid, call);
+        let flags = open_flags(tid, call);
+        let writes = call.shape.writes(flags);
+        let refused = Refused {
+            pid: tid,
+            call: call.name,
+            does: call.shape.does,
+            path: path.as_deref(),
+            errno,
+            writes,
+            wants: wants(call, flags),
+        };
+        let (wall, why) = wall::judge(&refused);
+        self.recorder.add(
+            tid,
+            index,
+            Kind::Failed,
+            Seen { call: call.name, path, errno, wall, why, writes, text: None },
+        );
+    }
+
+    fn succeeded(&mut self, tid: Pid, index: usize, call: &Call, value: i64) {
+        let writes = call.shape.writes(open_flags(tid, call));
+        match call.shape.does {
+            Does::Write | Does::WriteVector => {
+                let length = usize::try_from(value).unwrap_or(0).min(WRITTEN);
+                let bytes = if call.shape.does == Does::Write {
+                    memory::bytes(tid, call.args[1], length)
+                } else {
+                    memory::vector(tid, call.args[1], call.args[2], length)
+                };
+                let text = Some(String::from_utf8_lossy(&bytes).into_owned());
+                let seen = Seen { call: call.name, text, ..Seen::default() };
+                return self.recorder.add(tid, index, Kind::Wrote, seen);
+            }
+            Does::Outcome => {
+                let path = self.connecting.remove(&(index, call.args[0]));
+                let error =
+                    memory::bytes(tid, call.args[3], 4).first_chunk::<4>().map_or(0, |e| i32::from_ne_bytes(*e));
+                if path.is_some() && error > 0 {
+                    let refused = Refused {
+                        pid: tid,
+                        call: "connect",
+                        does: Does::Connect(1),
+                        path: path.as_deref(),
+                        errno: error,
+                        writes: false,
+                        wants: 0,
+                    };
+                    let (wall, why) = wall::judge(&refused);
+                    let seen = Seen { call: "connect", path, errno: error, wall, why, ..Seen::default() };
+                    return self.recorder.add(tid, index, Kind::Failed, seen);
+                }
+            }
+            Does::Ask => self.recorder.add(tid, index, Kind::Asked, Seen { call: call.name, ..Seen::default() }),
+            // PR_GET_NO_NEW_PRIVS
+            Does::Prctl if call.args[0] == 39 => {
+                let path = Some("PR_GET_NO_NEW_PRIVS".to_owned());
+                self.recorder.add(tid, index, Kind::Asked, Seen { call: call.name, path, ..Seen::default() });
+            }
+            Does::Open(_) | Does::OpenHow(_) | Does::Make => {
+                let path = self.path(tid, call);
+                if path.as_deref() == Some("/etc/passwd") && !writes {
+                    let seen = Seen { call: call.name, path: path.clone(), ..Seen::default() };
+                    self.recorder.add(tid, index, Kind::Asked, seen);
+                }
+                if let Some(path) = path.filter(|_| writes && self.recorder.was_refused(index)) {
+                    self.recorder.wrote_to(index, path);
+                }
+            }
+            Does::Connect(_) | Does::Other => self.looked_up(tid, index, call),
+            _ => {}
+        }
+        self.recorder.advance(index, call.name, call.shape.progress(writes));
+    }
+
+    /// A question to a name server, which the closed network never answers.
+    fn looked_up(&mut self, tid: Pid, index: usize, call: &Call) {
+        let Does::Connect(at) = call.shape.does else { return };
+        if let Some(address @ Address::Ip(_, 53)) = Address::read(tid, call.args[at], call.args[at + 1]) {
+            let path = Some(address.to_string());
+            self.recorder.add(tid, index, Kind::Asked, Seen { call: call.name, path, ..Seen::default() });
+        }
+    }
+
+    /// The path or address that a call is about.
+    fn path(&self, tid: Pid, call: &Call) -> Option<String> {
+        let args = &call.args;
+        let named = |dir: Option<u64>, argument: usize| {
+            let path = memory::string(tid, args[argument]).unwrap_or_default();
+            Some(place::absolute(tid, dir, &path))
+        };
+        match (call.shape.at, call.shape.does) {
+            (At::Path(argument), _) => named(None, argument),
+            (At::Dir(dir, argument), _) => named(Some(args[dir]), argument),
+            (At::Fd(argument), _) => place::descriptor(tid, args[argument]),
+            (At::None, Does::Bind) => Address::read(tid, args[1], args[2]).map(|address| self.shown(tid, &address)),
+            (At::None, Does::Connect(at)) => {
+                Address::read(tid, args[at], args[at + 1]).map(|address| self.shown(tid, &address))
+            }
+            (At::None, Does::Map(Some(fd))) => place::descriptor(tid, args[fd]),
+            _ => None,
+        }
+    }
+
+    fn shown(&self, tid: Pid, address: &Address) -> String {
+        match address {
+            Address::Unix(path) if !path.starts_with('@') => place::absolute(tid, None, path),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// The flags that a file is opened with; 0 for other calls.
+fn open_flags(tid: Pid, call: &Call) -> u64 {
+    match call.shape.does {
+        Does::Open(argument) => call.args[argument],
+        Does::OpenHow(argument) => {
+            memory::bytes(tid, call.args[argument], 8).first_chunk::<8>().map_or(0, |flags| u64::from_ne_bytes(*flags))
+        }
+        _ => 0,
+    }
+}
+
+/// Reading, writing and executing, as permission bits; 0 where the call itself says it.
+fn wants(call: &Call, flags: u64) -> u32 {
+    match call.shape.does {
+        Does::Open(_) | Does::OpenHow(_) => match flags & 3 {
+            0 => 4,
+            1 => 2,
+            _ => 6,
+        },
+        Does::May(argument) => u32::try_from(call.args[argument] & 7).unwrap_or(0),
+        Does::Enter => 1,
+        _ => 0,
+    }
+}
+
+/// A program with a set-id bit that the kernel did not heed, because of `no_new_privs` or a nosuid mount.
+fn set_id_ignored(tid: Pid) -> Option<Seen> {
+    use std::os::unix::fs::MetadataExt as _;
+    let program = place::program(tid)?;
+    let file = std::fs::metadata(format!("/proc/{tid}/exe")).ok()?;
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let effective = |name: &str| -> Option<u32> {
+        status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().nth(1)?.parse().ok()
+    };
+    let is_ignored = (file.mode() & 0o4000 != 0 && effective("Uid:")? != file.uid())
+        || (file.mode() & 0o2010 == 0o2010 && effective("Gid:")? != file.gid());
+    is_ignored.then(|| Seen {
+        call: "execve",
+        path: Some(program),
+        wall: Some(Wall::NoNewPrivs),
+        why: Some(format!(
+            "its mode {:04o} asks for another user, which no_new_privs does not give",
+            file.mode() & 0o7777
+        )),
+        ..Seen::default()
+    })
+}

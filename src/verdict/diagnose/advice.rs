@@ -1,0 +1,123 @@
+//! Advice for this image: with its paths, its user and the flags of docker.
+
+use super::Facts;
+use crate::inventory::EntryKind;
+use crate::trace::timeline::Event;
+
+/// Folders that are scratch space by custom: a tmpfs over all of it hides nothing of worth.
+const SCRATCH: [&str; 6] = ["/tmp", "/var/tmp", "/usr/tmp", "/run", "/var/run", "/var/lock"];
+
+/// What the words in braces stand for.
+pub(super) struct Place {
+    words: Vec<(&'static str, String)>,
+}
+
+impl Place {
+    pub(super) fn of(event: &Event, facts: &Facts<'_>) -> Self {
+        let path = event.path.clone().unwrap_or_default();
+        let dir = folder(&path).to_owned();
+        let capability = event.why.as_deref().and_then(capability).unwrap_or("NAME");
+        let program = event.program.rsplit('/').next().unwrap_or_default();
+        let words = vec![
+            ("{scratch}", scratch(event, facts)),
+            ("{mount}", mount(&path).to_owned()),
+            ("{dir}", dir),
+            ("{path}", path),
+            ("{uid}", facts.uid.to_string()),
+            ("{gid}", facts.gid.to_string()),
+            ("{program}", program.to_owned()),
+            ("{capability}", capability.to_owned()),
+        ];
+        Place { words }
+    }
+
+    pub(super) fn filled(&self, text: &str) -> String {
+        // In the root itself there is no folder to give.
+        if text == "--tmpfs {scratch}" && self.word("{scratch}").is_empty() {
+            return "--read-only=false".to_owned();
+        }
+        self.words.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
+    }
+
+    fn word(&self, word: &str) -> &str {
+        self.words.iter().find(|(name, _)| *name == word).map_or("", |(_, value)| value)
+    }
+}
+
+fn folder(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => "/",
+        Some((folder, _)) => folder,
+    }
+}
+
+/// `CAP_CHOWN` of a sentence, as docker writes it.
+fn capability(why: &str) -> Option<&str> {
+    let start = why.find("CAP_")? + 4;
+    let rest = &why[start..];
+    let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len());
+    Some(&rest[..end])
+}
+
+/// The folder that a program was loaded from.
+fn mount(path: &str) -> &str {
+    SCRATCH.into_iter().find(|root| is_below(path, root)).unwrap_or_else(|| folder(path))
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The tmpfs that would take what was to be written; empty where none could.
+fn scratch(event: &Event, facts: &Facts<'_>) -> String {
+    let path = event.path.as_deref().unwrap_or_default();
+    if !path.starts_with('/') {
+        return String::new();
+    }
+    let makes_folder = event.call.starts_with("mkdir");
+    let root = SCRATCH.into_iter().find(|root| is_below(path, root));
+    let target = match root {
+        Some(root) => root.to_owned(),
+        // Nearly every program that makes a folder is content with one that is there.
+        None if makes_folder => path.to_owned(),
+        None => {
+            let found = facts.view.find(path);
+            let is_folder = found.is_ok_and(|found| found.entry.kind == EntryKind::Directory);
+            if is_folder { path.to_owned() } else { nearest(path, facts) }
+        }
+    };
+    if target == "/" || target.is_empty() {
+        return String::new();
+    }
+    // docker gives a tmpfs the mode that the folder has in the image.
+    let open = facts.view.find(&target).is_ok_and(|found| found.entry.mode & 0o002 != 0);
+    if open || target == "/tmp" { target } else { format!("{target}:uid={}", facts.uid) }
+}
+
+/// The nearest folder of a file that is to be made: where it is not there either, it was to be made as well.
+fn nearest(path: &str, facts: &Facts<'_>) -> String {
+    let parent = folder(path);
+    let mut at = parent;
+    let mut missing = None;
+    while at != "/" && facts.view.find(at).is_err() {
+        missing = Some(at);
+        at = folder(at);
+    }
+    missing.unwrap_or(parent).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found() {
+        assert_eq!(capability("the app, user 65532, has no CAP_CHOWN and"), Some("CHOWN"));
+        assert_eq!(capability("nothing"), None);
+        assert_eq!(folder("/a/b"), "/a");
+        assert_eq!(folder("/a"), "/");
+        assert_eq!(mount("/tmp/a/b.so"), "/tmp");
+        assert_eq!(mount("/opt/a/b.so"), "/opt/a");
+        assert!(is_below("/run/x", "/run") && !is_below("/runx", "/run"));
+    }
+}

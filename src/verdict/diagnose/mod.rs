@@ -1,0 +1,180 @@
+//! From what a watched run showed to the cause, in sentences, with what to do about it.
+
+mod advice;
+mod rank;
+mod rules;
+mod words;
+
+use crate::finding::{Finding, Role, Severity};
+use crate::inventory::Tree;
+use crate::smoke::{Answer, Outcome};
+use crate::trace::Timeline;
+use crate::trace::timeline::{Event, Kind};
+use crate::verdict::Baseline;
+use rank::{Candidate, Context, SURE};
+
+pub use rules::{Match, Ready, Rule, Seen, rules};
+
+/// The code of a cause that says nothing about the image: the jail's network leads nowhere.
+pub const CLOSED_ROOM: &str = "closed-room";
+
+/// How many findings there are beside the cause, at most.
+const BESIDE: usize = 5;
+
+/// What is known of the image and of the run that failed.
+pub struct Facts<'a> {
+    /// The image's files.
+    pub view: &'a dyn Tree,
+    /// Who the app is.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// The image's volumes.
+    pub volumes: &'a [String],
+    /// Programs with a set-id bit, by path.
+    pub set_ids: &'a [String],
+    /// What the run without hardening showed.
+    pub baseline: Baseline,
+}
+
+/// The cause first, then what contributed, then what harms nothing. Without a cause of which one can be sure there is none among them.
+pub fn diagnose(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
+    let context = Context {
+        timeline,
+        volumes: facts.volumes,
+        set_ids: facts.set_ids,
+        works_unhardened: facts.baseline == Baseline::Works,
+    };
+    let candidates = context.candidates();
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut told = Vec::new();
+    for (place, candidate) in candidates.iter().enumerate() {
+        let (is_sure, is_noise) = (candidate.score >= SURE, candidate.rule.rule.noise && candidate.score < 0.0);
+        let key = (candidate.event.call, &candidate.event.path, &candidate.event.errno);
+        // Beside the cause only what a wall of the jail refused is of interest.
+        let is_refusal = matches!(candidate.event.kind, Kind::Failed | Kind::Ignored) && candidate.event.wall.is_some();
+        let counts = is_refusal || (place == 0 && is_sure);
+        if told.contains(&key) || !counts {
+            continue;
+        }
+        let role = match place {
+            0 if is_sure => Role::Cause,
+            _ if is_noise || candidate.score < 20.0 => Role::Noise,
+            _ => Role::Contributing,
+        };
+        if findings.iter().filter(|finding| finding.role == role).count() >= BESIDE {
+            continue;
+        }
+        told.push(key);
+        findings.push(finding(candidate, role, facts));
+    }
+    findings.sort_by_key(|finding| finding.role);
+    findings
+}
+
+/// What was refused to an app that works all the same, as notices.
+pub fn degraded(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
+    let context = Context { timeline, volumes: facts.volumes, set_ids: facts.set_ids, works_unhardened: true };
+    let mut candidates = context.candidates();
+    candidates.retain(|candidate| {
+        candidate.event.kind == Kind::Failed
+            && candidate.event.wall.is_some()
+            && candidate.event.writes
+            && !candidate.rule.rule.noise
+    });
+    candidates.sort_by_key(|candidate| candidate.event.first_seq);
+    let told = |candidate: &Candidate<'_>| {
+        let finding = finding(candidate, Role::Contributing, facts);
+        Finding { severity: Severity::Notice, message: format!("works, but {}", finding.message), ..finding }
+    };
+    candidates.iter().take(2 * BESIDE).map(told).collect()
+}
+
+/// Puts what was diagnosed into an outcome: the cause takes the place of what only says that the app failed.
+pub fn explain(outcome: &mut Outcome, diagnosed: Vec<Finding>) {
+    let is_cause = |finding: &Finding| finding.role == Role::Cause;
+    // These say what is wrong by themselves.
+    const CLEAR: [&str; 9] = [
+        "oom-killed",
+        "pids-exhausted",
+        "listens-on-loopback-only",
+        "shell-ignores-stop-signal",
+        "shell-delays-stop-signal",
+        "stop-signal-unheard",
+        "killed-after-grace",
+        "not-tested",
+        "start-refused",
+    ];
+    let is_clear = outcome
+        .findings
+        .iter()
+        .any(|finding| is_cause(finding) && (CLEAR.contains(&finding.code.as_str()) || finding.call.is_some()));
+    let mut diagnosed = diagnosed;
+    if is_clear {
+        for finding in diagnosed.iter_mut().filter(|finding| is_cause(finding)) {
+            finding.role = Role::Contributing;
+        }
+    } else if diagnosed.iter().any(is_cause) {
+        for finding in outcome.findings.iter_mut().filter(|finding| is_cause(finding)) {
+            finding.role = Role::Contributing;
+        }
+        if diagnosed.iter().any(|finding| is_cause(finding) && finding.code == CLOSED_ROOM) {
+            outcome.answer = Answer::Unknown;
+            let why = "the jail's network leads nowhere, and the app wants to reach something outside";
+            outcome.summary = format!("{}: {why}", outcome.summary);
+        }
+    }
+    outcome.findings.splice(0..0, diagnosed);
+}
+
+fn finding(candidate: &Candidate<'_>, role: Role, facts: &Facts<'_>) -> Finding {
+    let Candidate { event, rule, mention, .. } = candidate;
+    let rule = &rule.rule;
+    let is_call = !matches!(event.kind, Kind::Ended);
+    let place = advice::Place::of(event, facts);
+    let mut message = format!("{}: {}", rule.title, evidence(event));
+    if let Some(mention) = mention.as_ref().filter(|mention| mention.strength >= 30.0) {
+        message.push_str(&format!("; the app says `{}`", mention.line.trim()));
+    }
+    Finding {
+        code: rule.code.clone(),
+        role,
+        severity: match role {
+            Role::Cause => Severity::Error,
+            Role::Noise => Severity::Notice,
+            _ => Severity::Warning,
+        },
+        refused_by: event.wall.map(|wall| wall.name().to_owned()),
+        call: is_call.then(|| event.call.to_owned()),
+        path: event.path.clone().filter(|_| is_call),
+        errno: event.errno.clone(),
+        pid: Some(event.pid),
+        at_ms: Some(whole(event.at_ms)),
+        message,
+        advice: (!rule.better.is_empty() && !rule.noise).then(|| place.filled(&rule.better)),
+        relax: if rule.noise { Vec::new() } else { rule.relax.iter().map(|flag| place.filled(flag)).collect() },
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "milliseconds of a run")]
+fn whole(ms: f64) -> u64 {
+    ms.max(0.0) as u64
+}
+
+/// What happened, in one clause.
+fn evidence(event: &Event) -> String {
+    let program = if event.program.is_empty() { "the app" } else { &event.program };
+    let on = event.path.as_ref().map_or_else(String::new, |path| format!(" on `{path}`"));
+    let why = event.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+    match (event.kind, &event.errno) {
+        (Kind::Failed, Some(errno)) => {
+            let times = if event.times > 1 { format!(", {} times", event.times) } else { String::new() };
+            format!("`{program}` calls {}{on} and gets {errno}{times}{why}", event.call)
+        }
+        (Kind::Asked, _) => format!("`{program}` calls {}{on}, and nothing more comes of it", event.call),
+        (Kind::Started | Kind::Ignored, _) => {
+            format!("`{program}` is started without the rights that its file asks for{why}")
+        }
+        _ => format!("`{program}` ends"),
+    }
+}
