@@ -9,7 +9,7 @@
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
 //! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`exec_memory`] [`seal`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
-//! | 5 evidence | [`smoke`] [`trace`] [`enter`] [`attack`] | what the app did |
+//! | 5 evidence | [`smoke`] [`trace`] [`enter`] [`attack`] | what the app did, what an intruder could do |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
 //! | 7 doors | [`cli`] [`example`] [`init`] | arguments, exit codes, standard output |
 

@@ -75,6 +75,7 @@ impl Outcome {
             relax: path.iter().map(|path| format!("--allow-exec {path}")).collect(),
             message: told(refused),
             advice,
+            ..Finding::default()
         }
     }
 }
