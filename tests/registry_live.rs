@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::{Image, Layer, Stored};
-use live::{Daemon, DockerRegistry, certificates, program, run, script};
+use live::{Daemon, DockerRegistry, certificates, program, run, script, tunnel};
 use pull::{refused, works};
 use serde_json::{Value, json};
 use server::is_clean;
@@ -93,6 +93,21 @@ fn debian_s_registry_with_a_password_and_a_certificate_of_its_own() {
     refused(pull(&fresh, &named).stdin(password("\n")), "standard input has no password");
     assert!(is_clean(&fresh));
     works(pull(&fresh, &named).stdin(password("secret\n")));
+
+    // Through a proxy, TLS is with the registry itself: a certificate for another name is not taken.
+    let (proxy, asked) = tunnel(&registry.address);
+    let through = |name: &str| {
+        let mut command = common::austere(&folder.join("proxied"));
+        command.args(["store", "pull", &format!("docker://{name}/app:1")]).args(named).stdin(password("secret\n"));
+        command.env("HTTPS_PROXY", format!("http://{proxy}"));
+        command
+    };
+    refused(&mut through("other.invalid"), "its certificate is not trusted");
+    works(&mut through("registry.invalid"));
+    let asked: Vec<String> = asked.try_iter().collect();
+    assert!(
+        asked[0].starts_with("CONNECT other.invalid:443 ") && asked[1].starts_with("CONNECT registry.invalid:443 ")
+    );
 
     // What `docker login`, `podman login` and a helper leave behind.
     let auths = json!({ "auths": { &registry.address: { "auth": "bWU6c2VjcmV0" } } }).to_string();
