@@ -41,6 +41,7 @@ const EXAMPLES: &str = "\
 Examples:
   austere verify example:hello
   austere verify ./image.tar --http 8080/healthz
+  austere verify registry.example.com/team/app:1.2 --pull always
   austere verify oci:layout:latest --tmpfs /run --format json
 
 Without a probe the plan comes from the image: every exposed TCP port must accept a
