@@ -5,9 +5,9 @@
 //! | floor | modules | what lives there |
 //! | --- | --- | --- |
 //! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] [`measure`] [`refusal`] | names parsed and printed |
-//! | 1 formats | [`image`] [`profile`] [`manifest`] [`inventory`] [`smoke::plan`] | bytes to own types; no file, process or network access |
+//! | 1 formats | [`image`] [`profile`] [`manifest`] [`inventory`] [`smoke::plan`] [`vulns`] | bytes to own types; no file, process or network access |
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
-//! | 3 measures | [`source`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
+//! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
 //! | 5 evidence | [`smoke`] [`trace`] | what the app did |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
@@ -37,6 +37,7 @@ pub mod process;
 pub mod profile;
 pub mod reference;
 pub mod refusal;
+pub mod registry;
 pub mod report;
 pub mod rootfs;
 pub mod seccomp;
@@ -45,6 +46,8 @@ pub mod source;
 pub mod store;
 pub mod sys;
 pub mod sysctls;
+pub mod tls;
 pub mod trace;
 pub mod unpack;
 pub mod verdict;
+pub mod vulns;

@@ -27,7 +27,8 @@ use serde_json::{Value, json};
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
+    ("the_documentation_has_the_zoo", the_documentation_has_the_zoo),
     ("every_code_is_named_and_its_twin_passes", every_code_is_named_and_its_twin_passes),
     ("what_is_shrugged_off_is_not_the_cause", what_is_shrugged_off_is_not_the_cause),
     ("what_the_corpus_taught", what_the_corpus_taught),
@@ -405,6 +406,31 @@ fn complaint(verdict: &Value, animal: &Animal) -> Option<String> {
         && field("refused_by") == animal.wall
         && (first["advice"].is_string() || field("code") == "D55");
     (!right).then(|| format!("{:?} is not {} {:?}\n{}", animal.steps, animal.code, animal.call, short(verdict)))
+}
+
+/// `AUSTERE_BLESS=1 cargo test --test zoo documentation` writes the table anew.
+fn the_documentation_has_the_zoo() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diagnosis.md");
+    let written = fs::read_to_string(&path).unwrap();
+    let mut table = "| what the program does | cause | call | error | refused by | the twin |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
+    for animal in ZOO {
+        let twin = match animal.twin {
+            Flags(flags) => format!("`{}`", flags.join(" ")),
+            Steps(steps) => format!("does `{}`", steps.join(" ")),
+        };
+        let (steps, call) = (animal.steps.join(" "), animal.call.join(" or "));
+        let error = if animal.errno.is_empty() { "none" } else { animal.errno };
+        let row = [&format!("`{steps}`"), animal.code, &call, error, animal.wall, &twin].join(" | ");
+        table.extend(["| ", &row, " |\n"]);
+    }
+    let [begin, end] = austere::verdict::diagnose::ZOO;
+    let (before, rest) = written.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let expected = format!("{before}{begin}{table}{end}{after}");
+    if std::env::var_os("AUSTERE_BLESS").is_some() {
+        fs::write(&path, &expected).unwrap();
+    }
+    assert!(fs::read_to_string(&path).unwrap() == expected, "run the tests with AUSTERE_BLESS=1");
 }
 
 fn every_code_is_named_and_its_twin_passes() {

@@ -1,5 +1,6 @@
 //! The doors: one file a command. Arguments come in here; results leave on standard output, the rest on standard error.
 
+mod compare;
 mod container;
 mod doctor;
 mod flags;
@@ -8,12 +9,14 @@ mod launch;
 mod limits;
 mod manifest;
 mod progress;
+mod pull;
 mod run;
 mod session;
 mod store;
 mod unpack;
 mod usage;
 mod verify;
+mod vulns;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -57,10 +60,12 @@ enum Command {
     Verify(Box<verify::Args>),
     /// Run an image in the same jail, for a person
     Run(Box<run::Args>),
-    /// Show an image's configuration, layers and entrypoint
+    /// Show an image's configuration, layers, entrypoint, packages and programs
     Inspect(Box<inspect::Args>),
+    /// Show variants of an image side by side
+    Compare(Box<compare::Args>),
     /// Write an image's merged root filesystem to a folder
-    Unpack(unpack::Args),
+    Unpack(Box<unpack::Args>),
     /// Show what this host can enforce
     Doctor(doctor::Args),
     /// Show what is unpacked, and remove what nobody needs
@@ -117,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Run(args) => Ok(run::run(&args)),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Store(args) => store::run(&args),

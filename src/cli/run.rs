@@ -35,7 +35,8 @@ Exit code: the app's own; 128+N for signal N; 125 austere could not, 126 not exe
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
     #[arg(required_unless_present_any = ["pod", "compose"])]
     pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own

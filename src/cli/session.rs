@@ -15,6 +15,7 @@ use super::CannotEnforce;
 use super::launch;
 use super::limits::LimitArgs;
 use super::progress;
+use super::pull::PullArgs;
 use crate::finding::Finding;
 use crate::host;
 use crate::ids;
@@ -117,10 +118,23 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     pub(super) store: Option<PathBuf>,
     #[command(flatten)]
+    pub(super) pull: PullArgs,
+    #[command(flatten)]
     pub(super) limits: LimitArgs,
 }
 
 impl ImageArgs {
+    fn store_path(&self, privileged: bool) -> Result<PathBuf, store::StoreError> {
+        self.store.clone().map_or_else(|| store::default_path(privileged), Ok)
+    }
+
+    /// How the image is looked for.
+    fn source(&self) -> anyhow::Result<source::Options> {
+        // Files and folders need no store to be found in; whoever has no place for one is told so later.
+        let store = self.store_path(store::privileged()).ok();
+        Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
+    }
+
     /// The user with all groups that were asked for. A manifest that names none means the image's own.
     pub(super) fn user(&self, config: &image::Config) -> Result<User, AccountError> {
         let named = |said: &Who| said.user.clone().unwrap_or_else(|| config.user.clone());
@@ -150,7 +164,7 @@ impl ImageArgs {
 pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
     phases::begin(Phase::Open);
-    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    let opened = source::open(reference, &args.source()?)?;
     launch::check_platform(&opened.image.platform)?;
     let session = prepare(opened, begun.elapsed(), args)?;
     if session.barred.is_none() {
@@ -162,7 +176,16 @@ pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow:
 /// Finds and unpacks an image to look at, whatever machine it is for.
 pub(super) fn prepare_to_look(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
-    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    let opened = source::open(reference, &args.source()?)?;
+    prepare(opened, begun.elapsed(), args)
+}
+
+/// Finds and unpacks an image for later. Who says it in so many words wants what the registry has now.
+pub(super) fn prepare_to_pull(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
+    let begun = Instant::now();
+    let options = args.source()?;
+    let pull = args.pull.chosen().unwrap_or(source::Pull::Always);
+    let opened = source::open(reference, &source::Options { pull, ..options })?;
     prepare(opened, begun.elapsed(), args)
 }
 
@@ -180,7 +203,7 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let begun = Instant::now();
     phases::begin(Phase::Unpack);
     let privileged = store::privileged();
-    let store_path = args.store.clone().map_or_else(|| store::default_path(privileged), Ok)?;
+    let store_path = args.store_path(privileged)?;
     let limits = args.limits.limits();
     let user = args.user(&opened.image.config)?;
     let choice = IdChoice::settle(args.ids)?;
@@ -199,6 +222,7 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     } else {
         unpack(&opened, &store, &limits, ids, &user)?
     };
+    opened.remember();
     let unpack_took = begun.elapsed();
     Ok(Session {
         opened: Rc::new(opened),
@@ -325,7 +349,7 @@ impl Session {
             Files::Layers(unpacked) => {
                 let mut layers = Vec::new();
                 for layer in unpacked.layers.iter().rev() {
-                    layers.push(Layer { tree: layer.tree.try_clone()?, capabilities: capabilities(&layer.facts) });
+                    layers.push(stacked(layer.tree.try_clone()?, &layer.facts));
                 }
                 Ok(View::new(layers))
             }
@@ -333,7 +357,7 @@ impl Session {
                 let tree = std::fs::File::open(&merged.path)
                     .with_context(|| format!("opening {}", merged.path.display()))?
                     .into();
-                Ok(View::new(vec![Layer { tree, capabilities: capabilities(&merged.facts) }]))
+                Ok(View::new(vec![stacked(tree, &merged.facts)]))
             }
             Files::Folder(folder) => {
                 View::of_folder(folder).with_context(|| format!("cannot open the folder {}", folder.display()))
@@ -429,6 +453,15 @@ impl Session {
             limits: self.limits,
         })
     }
+}
+
+/// A layer to look at, with what modes and the store cannot hold.
+fn stacked(tree: std::os::fd::OwnedFd, facts: &Facts) -> Layer {
+    let set_id = |special: &Special| match special.kind {
+        SpecialKind::SetId { mode } => Some((special.path.trim_start_matches('/').to_owned(), mode)),
+        _ => None,
+    };
+    Layer { tree, capabilities: capabilities(facts), set_ids: facts.specials.iter().filter_map(set_id).collect() }
 }
 
 /// What files ask for, as the image says, whether or not the store could hold it.

@@ -29,7 +29,7 @@ use crate::smoke::{self, Answer, Outcome};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
-use crate::verdict::{Baseline, Evidence, Status, Verdict};
+use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
 use plan::PlanArgs;
 use trials::Trial;
@@ -48,7 +48,8 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
     #[arg(required_unless_present_any = ["pod", "compose"])]
     pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
@@ -64,8 +65,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub container: ContainerArgs,
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
-    pub trace: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
+    pub trace: Option<PathBuf>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -162,7 +163,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
-        findings.extend(session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings);
+        let files = session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings;
+        diagnose::give_capabilities(&mut outcome, &files);
+        findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
     let (image, account) = (&session.opened.image, &session.account);
@@ -220,7 +223,7 @@ fn watch(
 ) -> anyhow::Result<()> {
     let Some(run) = watched::run(session, wishes, plan, outcome)? else { return Ok(()) };
     if let Some(to) = &args.trace {
-        watched::write(&run.timeline, to.as_ref())?;
+        watched::write(&run.timeline, to)?;
     }
     watched::explain(session, &run, baseline, outcome)
 }
@@ -291,7 +294,7 @@ mod tests {
         assert!(refused("").contains("<IMAGE>"));
         assert!(refused("''").contains("is a variable unset?"));
         assert!(refused("--http 80").contains("<IMAGE>"));
-        assert!(refused("no-such-image").contains("neither a file nor"));
+        assert!(refused("no-such-image.tar").contains("neither a file nor"));
     }
 
     #[test]

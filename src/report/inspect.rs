@@ -1,5 +1,7 @@
 //! What an image says of itself, and what its files say of its entrypoint: `austere.inspect/1`.
 
+pub mod contents;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -10,6 +12,7 @@ use crate::finding::Finding;
 use crate::image::{Compression, Config, Image, Protocol};
 use crate::inventory::elf::Linkage;
 use crate::inventory::{Entrypoint, Kind};
+use contents::ContentFacts;
 
 /// Columns of a section's name, and of a row's.
 const NAME: usize = 12;
@@ -42,6 +45,9 @@ pub struct Inspection {
     pub user: UserFacts,
     /// What would be started.
     pub entrypoint: Entrypoint,
+    /// What is in its files, if they were looked at.
+    #[serde(flatten)]
+    pub contents: Option<ContentFacts>,
     /// What would go wrong.
     pub findings: Vec<Finding>,
 }
@@ -61,6 +67,12 @@ pub struct LayerFacts {
     pub unpacked: Option<u64>,
     /// Files, folders, links and whiteouts.
     pub entries: Option<u64>,
+    /// Files and links that were not there before, directories not counted.
+    pub added: Option<u64>,
+    /// Files and links that it replaced.
+    pub changed: Option<u64>,
+    /// Files and links that it removed.
+    pub removed: Option<u64>,
     /// The build step that made it.
     pub created_by: Option<String>,
 }
@@ -91,6 +103,9 @@ impl Inspection {
             compression: layer.compression,
             unpacked: None,
             entries: None,
+            added: None,
+            changed: None,
+            removed: None,
             created_by: layer.created_by.clone(),
         };
         Inspection {
@@ -103,6 +118,7 @@ impl Inspection {
             config: image.config.clone(),
             layers: image.layers.iter().map(layer).collect(),
             user,
+            contents: None,
             findings: entrypoint.findings.iter().cloned().chain(more).collect(),
             entrypoint,
         }
@@ -127,6 +143,9 @@ impl Inspection {
             page.row("", layer.created_by.iter().map(String::as_str));
         }
         self.entrypoint(&mut page);
+        if let Some(contents) = &self.contents {
+            contents.rows(&mut page);
+        }
         page.section = "findings";
         for finding in &self.findings {
             page.row(&finding.code, [finding.message.as_str()]);
@@ -191,6 +210,10 @@ impl LayerFacts {
         if let (Some(unpacked), Some(entries)) = (self.unpacked, self.entries) {
             let _ = write!(line, "; {} in {entries} entries", size(unpacked));
         }
+        let counts = [("added", self.added), ("changed", self.changed), ("removed", self.removed)];
+        for (what, count) in counts.into_iter().filter_map(|(what, count)| Some((what, count.filter(|n| *n > 0)?))) {
+            let _ = write!(line, ", {count} {what}");
+        }
         line
     }
 }
@@ -224,7 +247,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
-struct Page {
+pub(super) struct Page {
     text: String,
     /// The section whose first row is still to come.
     section: &'static str,

@@ -76,6 +76,7 @@ pub fn run(spec: &Spec, plan: &Plan) -> Result<Run, StartError> {
     let outcome = outcome.with_limits_met(&watched.jail.app.limits_met());
     let measures = std::mem::take(&mut watched.jail.measures);
     let mut timeline = watched.finish();
+    timeline.took = outcome.took;
     // The app's own end is its judge's to take, who may be quicker than the tracer.
     if let (Some(end), Some(at)) = (outcome.end, outcome.ended_at) {
         timeline.complete(end, at);

@@ -149,7 +149,7 @@ impl Tracer<'_> {
             && let Some(index) = self.recorder.process(tid)
         {
             let errno = i32::try_from(message).unwrap_or(libc::EPERM);
-            let path = self.path(tid, &call);
+            let path = Self::path(tid, &call);
             let seen = Seen {
                 call: name,
                 path,
@@ -164,11 +164,11 @@ impl Tracer<'_> {
     }
 
     fn name(&mut self, arch: u32, number: u64) -> &'static str {
-        *self.names.entry((arch, number)).or_insert_with(|| {
+        self.names.entry((arch, number)).or_insert_with(|| {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let of = |candidate: &&Arch| audit_arch(**candidate) == arch;
-            let all = Arch::NATIVE.runs().iter().filter(of);
-            all.filter_map(|arch| name(*arch, number)).next().unwrap_or("an unknown call")
+            let mut all = Arch::NATIVE.runs().iter().filter(of);
+            all.find_map(|arch| name(*arch, number)).unwrap_or("an unknown call")
         })
     }
 
@@ -216,8 +216,12 @@ impl Tracer<'_> {
     fn failed(&mut self, tid: Pid, index: usize, call: &Call, errno: i32) {
         // Restarted calls (512 and up), and what says only that something takes time or is there already.
         let is_news = errno < 512 && ![libc::EINTR, libc::EAGAIN, libc::EINPROGRESS, libc::EALREADY].contains(&errno);
+        // readlink(2) of what is no link, which realpath(3) does for every part of a path.
+        if errno == libc::EINVAL && call.name.starts_with("readlink") {
+            return;
+        }
         if errno == libc::EINPROGRESS
-            && let (Does::Connect(_), Some(path)) = (call.shape.does, self.path(tid, call))
+            && let (Does::Connect(_), Some(path)) = (call.shape.does, Self::path(tid, call))
         {
             self.looked_up(tid, index, call);
             self.connecting.insert((index, call.args[0]), path);
@@ -227,7 +231,7 @@ impl Tracer<'_> {
         if !(is_news || means_limit) {
             return;
         }
-        let path = self.path(tid, call);
+        let path = Self::path(tid, call);
         let flags = open_flags(tid, call);
         let writes = call.shape.writes(flags);
         let refused = Refused {
@@ -288,7 +292,7 @@ impl Tracer<'_> {
                 self.recorder.add(tid, index, Kind::Asked, Seen { call: call.name, path, ..Seen::default() });
             }
             Does::Open(_) | Does::OpenHow(_) | Does::Make => {
-                let path = self.path(tid, call);
+                let path = Self::path(tid, call);
                 if path.as_deref() == Some("/etc/passwd") && !writes {
                     let seen = Seen { call: call.name, path: path.clone(), ..Seen::default() };
                     self.recorder.add(tid, index, Kind::Asked, seen);
@@ -313,7 +317,7 @@ impl Tracer<'_> {
     }
 
     /// The path or address that a call is about.
-    fn path(&self, tid: Pid, call: &Call) -> Option<String> {
+    fn path(tid: Pid, call: &Call) -> Option<String> {
         let args = &call.args;
         let named = |dir: Option<u64>, argument: usize| {
             let path = memory::string(tid, args[argument]).unwrap_or_default();
@@ -323,16 +327,16 @@ impl Tracer<'_> {
             (At::Path(argument), _) => named(None, argument),
             (At::Dir(dir, argument), _) => named(Some(args[dir]), argument),
             (At::Fd(argument), _) => place::descriptor(tid, args[argument]),
-            (At::None, Does::Bind) => Address::read(tid, args[1], args[2]).map(|address| self.shown(tid, &address)),
+            (At::None, Does::Bind) => Address::read(tid, args[1], args[2]).map(|address| Self::shown(tid, &address)),
             (At::None, Does::Connect(at)) => {
-                Address::read(tid, args[at], args[at + 1]).map(|address| self.shown(tid, &address))
+                Address::read(tid, args[at], args[at + 1]).map(|address| Self::shown(tid, &address))
             }
             (At::None, Does::Map(Some(fd))) => place::descriptor(tid, args[fd]),
             _ => None,
         }
     }
 
-    fn shown(&self, tid: Pid, address: &Address) -> String {
+    fn shown(tid: Pid, address: &Address) -> String {
         match address {
             Address::Unix(path) if !path.starts_with('@') => place::absolute(tid, None, path),
             other => other.to_string(),
