@@ -11,7 +11,8 @@ mod image;
 
 use std::fs;
 
-use callers::{Caller, callers, stdout};
+use callers::{Caller, callers, stderr, stdout};
+use common::said;
 use image::{Image, Layer};
 use serde_json::{Value, json};
 
@@ -65,6 +66,7 @@ fn a_deployment_is_run_as_it_says_and_asked_what_it_says() {
             (&json!(true), &json!(true))
         );
         assert_eq!(standards["read_only_root"], true);
+        assert_eq!(verdict["ladder"][1]["status"], "reached");
         let page = stdout(&caller.verify(&["--pod", &pod]));
         assert!(page.contains("passed       Pod Security Standards, restricted\n"), "{page}");
 
@@ -78,6 +80,11 @@ fn a_deployment_is_run_as_it_says_and_asked_what_it_says() {
         assert_eq!(verdict["verdict"], "pass", "{verdict:#}");
         let reason = verdict["reason"].as_str().unwrap();
         assert!(reason.contains("with a writable root, with the capabilities AUDIT_WRITE DAC_OVERRIDE"), "{reason}");
+        assert!(
+            !reason.contains("--cap-add") && verdict["relaxations"].to_string().contains("--cap-add KILL"),
+            "{reason}"
+        );
+        assert_eq!(verdict["ladder"][1]["status"], "not_tried");
         assert_eq!(verdict["pod_security"]["restricted"]["passed"], false);
         let failed = &verdict["pod_security"]["restricted"]["checks"][5];
         let place = "spec.template.spec.containers[0].securityContext.capabilities.drop: not ALL";
@@ -280,4 +287,46 @@ fn real_images_live_in_their_manifests() {
             assert_eq!(verdict["verdict"], expected, "{}: {verdict:#}", archive.display());
         }
     }
+}
+
+#[test]
+fn a_person_can_run_a_manifest_too() {
+    let Some(image) = callers::script("exit 9") else { return };
+    let pod = format!("{POD}      command: [sh, -c]\n      args: ['echo $GREETING; exit $CODE']\n");
+    let pod = format!("{pod}      env: [{{name: GREETING, value: hello}}, {{name: CODE, value: '7'}}]\n");
+    for caller in callers() {
+        let image = caller.put("image", &image);
+        let file = write(&caller, "pod.yaml", &pod);
+        let output = caller.run(&[&image, "--pod", &file]);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(7), "hello\n"), "{}", said(&output));
+        // Flags win, and what the kubelet would not start is not started.
+        let output = caller.run(&[&image, "--pod", &file, "-e", "CODE=5", "--", "exit $CODE"]);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(5), ""), "{}", said(&output));
+        let strict = write(&caller, "strict.yaml", &format!("{pod}      securityContext: {{runAsNonRoot: true}}\n"));
+        let output = caller.run(&[&image, "--pod", &strict]);
+        assert_eq!(output.status.code(), Some(125), "{}", said(&output));
+        assert!(stderr(&output).contains("the kubelet would not start it"), "{}", said(&output));
+    }
+}
+
+/// Limits need a control group, which root has.
+#[test]
+fn the_limits_of_a_pod_are_set_and_read_back() {
+    let Some(root) = callers().into_iter().find(Caller::is_root) else { return };
+    let limits = "resources: {limits: {memory: 64Mi, cpu: 1500m}}";
+    let file = DEPLOYMENT.replace("PATH", "/").replace("ports:", &format!("{limits}\n          ports:"));
+    let file = write(&root, "pod.yaml", &file);
+    let (verdict, _) = root.judge(&["--pod", &file]);
+    let asked = |name: &str| {
+        let mut measures = verdict["measures"].as_array().unwrap().iter();
+        measures
+            .find(|measure| measure["name"] == name)
+            .map(|measure| (measure["asked"].clone(), measure["status"].clone()))
+    };
+    let Some((memory, status)) = asked("memory-limit") else { panic!("{verdict:#}") };
+    if status == "unavailable" {
+        return common::skip("cgroup: this host has none for a limit");
+    }
+    assert_eq!((memory, status), (json!("64 MiB"), json!("holds")));
+    assert_eq!(asked("cpu-limit"), Some((json!("150000 of each 100000 µs"), json!("holds"))), "{verdict:#}");
 }

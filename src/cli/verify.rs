@@ -192,6 +192,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ),
         preset: facts::Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() },
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
+        is_hardened: wishes.profile.read_only && wishes.profile.capabilities.is_empty() && account.uid != 0,
         relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),
         ids: Ids {
             mode: match session.ids {
