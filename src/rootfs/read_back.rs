@@ -41,10 +41,18 @@ pub fn writable_executable(app: &Process, is_ordinary: bool) -> Option<Vec<Strin
     let mounts = app.mounts().ok()?;
     let is_open = |mount: &&MountInfo| is_writable(mount) && !mount.mount_options.contains_key("noexec");
     let path = |mount: &MountInfo| mount.mount_point.to_string_lossy().into_owned();
-    let is_file = |path: &String| !devices::is_device(path) && !(is_ordinary && path == "/dev");
+    let is_held = |path: &String| devices::is_device(path) || (is_ordinary && path == "/dev");
     // A cover of a masked file is the device /dev/null.
     let is_cover = |mount: &MountInfo| mount.root.ends_with("null") && mount.fs_type.ends_with("tmpfs");
-    Some(mounts.iter().filter(is_open).filter(|mount| !is_cover(mount)).map(path).filter(is_file).collect())
+    Some(
+        mounts
+            .iter()
+            .filter(is_open)
+            .filter(|mount| !is_cover(mount))
+            .map(path)
+            .filter(|path| !is_held(path))
+            .collect(),
+    )
 }
 
 /// The mount that is seen at a path: the last one attached there.

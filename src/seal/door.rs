@@ -70,12 +70,14 @@ impl Hatch {
     }
 }
 
+type Ear = dyn FnMut(&RefusedExec) + Send;
+
 /// What was refused so far, and who is told.
 #[derive(Default)]
 struct Book {
     refused: Vec<RefusedExec>,
     more: u64,
-    ear: Option<Box<dyn FnMut(&RefusedExec) + Send>>,
+    ear: Option<Box<Ear>>,
 }
 
 /// The door of one app, seen from outside.

@@ -1,6 +1,7 @@
 //! What the guard of the seal refused, in sentences.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use super::{Answer, Outcome};
@@ -40,7 +41,8 @@ impl Outcome {
             first.iter().take(NAMED).map(|refused| self.finding(refused, started)).collect();
         let count = all.len() as u64 + more;
         if let Some(last) = findings.last_mut().filter(|_| count > 1) {
-            last.message.push_str(&format!("; {count} execs were refused in all"));
+            // Writing to a String cannot fail.
+            let _ = write!(last.message, "; {count} execs were refused in all");
         }
         if self.answer == Answer::Fails
             && let Some(refused) = first.first()

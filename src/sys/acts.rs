@@ -173,7 +173,11 @@ pub fn named(name: &str) -> Option<&'static Call> {
     CALLS.iter().find(|(known, _)| *known == name).map(|(_, call)| call)
 }
 
-/// `unshare(CLONE_NEWUSER)` by the entry for 32-bit programs: SIGSYS, or what the kernel answers. ENOSYS where there is no such entry.
+/// `unshare(CLONE_NEWUSER)` by the entry for 32-bit programs.
+///
+/// # Errors
+///
+/// What the kernel, or a filter, answers, if it does not kill; ENOSYS where there is no such entry.
 #[cfg(target_arch = "x86_64")]
 pub fn unshare_user_32() -> Result<i64, Errno> {
     let mut answer: i64 = 310;
@@ -183,12 +187,16 @@ pub fn unshare_user_32() -> Result<i64, Errno> {
             flags = inout(reg) 0x1000_0000_i64 => _, inout("rax") answer,
             out("r8") _, out("r9") _, out("r10") _, out("r11") _);
     }
-    let answer = answer.cast_unsigned() as u32;
-    let answer = i64::from(answer.cast_signed());
-    if answer < 0 { Err(Errno::from_raw(i32::try_from(-answer).unwrap_or(0))) } else { Ok(answer) }
+    // A 32-bit answer, in the lower half.
+    let answer = answer.to_le_bytes().first_chunk::<4>().map_or(-1, |low| i32::from_le_bytes(*low));
+    if answer < 0 { Err(Errno::from_raw(-answer)) } else { Ok(answer.into()) }
 }
 
 /// There is no such entry here.
+///
+/// # Errors
+///
+/// ENOSYS.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn unshare_user_32() -> Result<i64, Errno> {
     Err(Errno::ENOSYS)

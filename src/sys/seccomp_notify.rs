@@ -1,6 +1,6 @@
 //! The listener of a seccomp filter: calls that wait for an answer.
 //!
-//! Source: seccomp_unotify(2).
+//! Source: `seccomp_unotify(2)`.
 
 #![allow(unsafe_code)]
 
