@@ -13,6 +13,6 @@ mod tree;
 
 pub use access::Credentials;
 pub use capability::FileCapabilities;
-pub use entrypoint::{Command, Entrypoint, Kind, health_check, resolve};
+pub use entrypoint::{Command, Entrypoint, Kind, health_check, resolve, user};
 pub use libraries::Library;
 pub use tree::{Entry, EntryKind, Found, ReadSeek, Tree};
