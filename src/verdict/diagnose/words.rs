@@ -161,6 +161,16 @@ fn says_path(line: &str, path: &str) -> f32 {
     if last.len() >= 3 && has_word(line, last) {
         return 0.8;
     }
+    // `admin.sock.1.tmp` becomes `admin.sock`, which is what is spoken of.
+    let mut shorter = path;
+    while let Some((before, _)) =
+        shorter.rsplit_once('.').filter(|(before, end)| !end.contains('/') && !before.ends_with('/'))
+    {
+        if before.len() > 4 && has_word(line, before) {
+            return 0.9;
+        }
+        shorter = before;
+    }
     // `Unable to write pid file` names what it is for.
     if KINDS.iter().any(|(end, word)| last.ends_with(end) && line.contains(word)) {
         return 0.7;
