@@ -267,6 +267,16 @@ fn what_the_corpus_taught() {
             "read-only mount",
             Steps(&[])
         ),
+        // What a script throws away says nothing, and what it says of being root may be about a call.
+        animal!(
+            ["must:child:try=say=x,must=uring="],
+            "D45",
+            &["io_uring_register"],
+            "EPERM",
+            "",
+            "seccomp filter",
+            Steps(&[])
+        ),
         // A volume: EACCES, and the cure is an owner.
         animal!(["must:mkdir:/volume/x"], "volume-owner", MKDIR, "EACCES", "/volume/x", "file mode", Steps(&[])),
     ];

@@ -173,6 +173,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if session.cannot_run().is_none() {
         findings.extend(session.barred.as_ref().map(smoke::weaker));
     }
+    findings.extend(inventory::user(config));
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
         let files = session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings;

@@ -228,6 +228,9 @@ fn findings(page: &mut Page, verdict: &Verdict) {
         if let Some(advice) = &finding.advice {
             page.row("", FAINT, &format!("hint: {advice}"));
         }
+        if !finding.relax.is_empty() {
+            page.row("", FAINT, &format!("or give back: {}", finding.relax.join(" ")));
+        }
     }
 }
 
