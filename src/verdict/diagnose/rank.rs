@@ -141,7 +141,11 @@ impl Context<'_> {
         let elsewhere = if self.went_elsewhere(event) { -24.0 } else { 0.0 };
         let tidying = if self.tidies_up(event) { -40.0 } else { 0.0 };
         // What no wall refused fails without hardening as well, and there the app works.
-        let anyway = if self.works_unhardened && event.wall.is_none() { -8.0 } else { 0.0 };
+        let anyway = match event.wall {
+            _ if self.works_there(rule) => -60.0,
+            None if self.works_unhardened => -8.0,
+            _ => 0.0,
+        };
         let last = if mention.as_ref().is_some_and(|mention| mention.lines_after < 3 && mention.strength > 0.0) {
             5.0
         } else {
@@ -151,6 +155,11 @@ impl Context<'_> {
             wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + tidying + looks + anyway
                 - if harmless { 200.0 } else { 0.0 };
         Some(Candidate { event, rule, score, mention })
+    }
+
+    /// Whether it works without hardening, where the network is as closed and other services are as missing.
+    fn works_there(&self, rule: &Ready) -> bool {
+        self.works_unhardened && ["closed-room", "service-missing", "address-in-use"].contains(&rule.rule.code.as_str())
     }
 
     /// Whether it takes away what could not be made: programs tidy up before they end.
@@ -217,7 +226,8 @@ impl Context<'_> {
         if let Some((rule, line)) = heard.filter(|(_, line)| !is_answer(line)) {
             let strength = if words::is_mild(line) { 10.0 } else { 52.0 };
             let mention = Some(Mention::heard(line, strength));
-            let score = 6.0 + strength + self.nearness(event) + self.fate(event);
+            let anyway = if self.works_there(rule) { -60.0 } else { 0.0 };
+            let score = 6.0 + strength + self.nearness(event) + self.fate(event) + anyway;
             return Some(Candidate { event, rule, score, mention });
         }
         let rule = rules().iter().find(|rule| rule.asks(event.call, Seen::Silent))?;
