@@ -7,17 +7,20 @@
 //! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] [`measure`] [`refusal`] | names parsed and printed |
 //! | 1 formats | [`image`] [`profile`] [`manifest`] [`inventory`] [`smoke::plan`] [`vulns`] | bytes to own types; no file, process or network access |
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
-//! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
+//! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`exec_memory`] [`seal`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
-//! | 5 evidence | [`smoke`] [`trace`] | what the app did |
+//! | 5 evidence | [`smoke`] [`trace`] [`enter`] [`attack`] | what the app did, what an intruder could do |
 //! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
 //! | 7 doors | [`cli`] [`example`] [`init`] | arguments, exit codes, standard output |
 
+pub mod attack;
 pub mod caps;
 pub mod cgroup;
 pub mod cli;
 pub mod digest;
+pub mod enter;
 pub mod example;
+pub mod exec_memory;
 pub mod finding;
 pub mod host;
 pub mod ids;
@@ -40,6 +43,7 @@ pub mod refusal;
 pub mod registry;
 pub mod report;
 pub mod rootfs;
+pub mod seal;
 pub mod seccomp;
 pub mod smoke;
 pub mod source;

@@ -1,6 +1,7 @@
 //! The flags that change what an app may do and what it finds, spelled as docker does.
 
 mod refused;
+mod seal;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +18,7 @@ use crate::profile::tmpfs::{Tmpfs, bytes};
 use crate::profile::{Profile, Seccomp};
 
 pub(super) use refused::explain;
+use seal::SealArgs;
 
 /// The largest file that a flag may name, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -78,6 +80,8 @@ pub(super) struct ContainerArgs {
     /// The size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub shm_size: Option<u64>,
+    #[command(flatten)]
+    pub seal: SealArgs,
 }
 
 /// One `--security-opt`.
@@ -130,6 +134,7 @@ impl ContainerArgs {
             security(&mut profile, option)?;
         }
         self.surroundings(&mut profile)?;
+        self.seal.apply(&mut profile)?;
         if !args.is_empty() {
             args.clone_into(&mut profile.args);
         }

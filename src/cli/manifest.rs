@@ -95,14 +95,12 @@ pub(super) fn wishes(
     files: &ImageArgs,
     (container, usage, args): (&ContainerArgs, &UsageArgs, &[String]),
 ) -> anyhow::Result<Wishes> {
-    let without = Vec::new();
     let Some(manifest) = manifest else {
-        let profile = container.profile(&files.preset, args)?;
-        return Ok(Wishes { profile, limits: usage.limits()?, without, refusal: None });
+        return Ok(Wishes::new(container.profile(&files.preset, args)?, usage.limits()?));
     };
     let profile = container.profile_over(manifest.profile(&files.preset, container)?, args)?;
     let refusal = manifest.refusal(files, &session.opened.image.config, session.account.uid)?;
-    Ok(Wishes { profile, limits: usage.limits_over(&manifest.settings)?, without, refusal })
+    Ok(Wishes { refusal, ..Wishes::new(profile, usage.limits_over(&manifest.settings)?) })
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {

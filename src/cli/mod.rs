@@ -1,5 +1,6 @@
 //! The doors: one file a command. Arguments come in here; results leave on standard output, the rest on standard error.
 
+mod attack;
 mod compare;
 mod container;
 mod doctor;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::{example, init};
+use crate::{enter, example, init};
 
 /// Exit codes of every command but `run`, which gives the app's own.
 pub mod exit {
@@ -60,6 +61,8 @@ enum Command {
     Verify(Box<verify::Args>),
     /// Run an image in the same jail, for a person
     Run(Box<run::Args>),
+    /// Put an adversary into an image's jail, and see what works
+    Attack(Box<attack::Args>),
     /// Show an image's configuration, layers, entrypoint, packages and programs
     Inspect(Box<inspect::Args>),
     /// Show variants of an image side by side
@@ -102,7 +105,12 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
-    if let Some(code) = std::env::args_os().next().and_then(|name| example::run(&name).or_else(|| init::run(&name))) {
+    if let Some(code) = std::env::args_os().next().and_then(|name| {
+        example::run(&name)
+            .or_else(|| init::run(&name))
+            .or_else(|| enter::run(&name))
+            .or_else(|| crate::attack::run(&name))
+    }) {
         return code;
     }
     let cli = match Cli::try_parse() {
@@ -121,6 +129,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Verify(args) => verify::run(&args),
         Command::Run(args) => Ok(run::run(&args)),
+        Command::Attack(args) => attack::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Unpack(args) => unpack::run(&args),

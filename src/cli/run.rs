@@ -23,6 +23,7 @@ use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
+use crate::seal::Guarding;
 use crate::smoke;
 
 const EXAMPLES: &str = "\
@@ -51,6 +52,10 @@ pub(super) struct Args {
     /// Pass connections to HOST on to the app's port CONTAINER [repeatable]
     #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", help_heading = "Jail")]
     pub publish: Vec<Publish>,
+
+    /// Keep the guard of the seal there, to tell who tried an exec
+    #[arg(long, help_heading = "Jail")]
+    pub watch_exec: bool,
 
     #[command(flatten)]
     pub usage: UsageArgs,
@@ -88,13 +93,16 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         anyhow::bail!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
     }
     let flags = (&args.container, &args.usage, &args.arguments[..]);
-    let wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
+    let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
+    wishes.guarding = if args.watch_exec { Guarding::Stays } else { Guarding::Leaves };
+    wishes.ports = args.publish.iter().map(|publish| publish.container).collect();
     if let Some(refusal) = &wishes.refusal {
         anyhow::bail!("{}", refusal.message);
     }
     for finding in manifest.iter().flat_map(|manifest| manifest.findings(&args.container)) {
         eprintln!("austere: {}", finding.message);
     }
+    anyhow::ensure!(!args.watch_exec || wishes.profile.seal, "--watch-exec is about the seal: add --seal");
     let spec = launch::spec(&session, &wishes, Stdio::Passed)?;
     // Taken before there is any thread, so that every thread leaves them to this descriptor.
     let signals = signals()?;
@@ -112,6 +120,9 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         }
         jail.app.kill();
         anyhow::bail!("the jail does not hold, so the app was not let go: {}: {why}", broken.name);
+    }
+    if let Some(door) = jail.app.door().filter(|_| args.watch_exec) {
+        door.listen(|refused| eprintln!("austere: {}", smoke::told(refused)));
     }
     for slot in slots {
         slot.serve(jail.app.room());

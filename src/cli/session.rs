@@ -104,7 +104,7 @@ pub(super) struct ImageArgs {
     /// A further group of the app's user [repeatable]
     #[arg(long, value_name = "GROUP", help_heading = "Jail")]
     pub(super) group_add: Vec<String>,
-    /// The engine to be like: docker, docker@26.1 or docker@20.10
+    /// The engine to be like: docker, docker@26.1 or docker@20.10; or sealed, austere's own and strictest
     #[arg(long, value_name = "ENGINE[@VERSION]", default_value = "docker", help_heading = "Jail")]
     pub(super) preset: Preset,
     /// How ids become ids of the host: mapped needs subordinate ids, single projects file modes onto one id. Instead of
@@ -140,7 +140,10 @@ impl ImageArgs {
         let named = |said: &Who| said.user.clone().unwrap_or_else(|| config.user.clone());
         let user = match (&self.user, self.said.as_ref().map(named)) {
             (Some(user), _) => user.clone(),
-            (None, None) => HARDENED_USER.parse()?,
+            (None, None) => match self.preset.gid {
+                Some(gid) => format!("{HARDENED_USER}:{gid}").parse()?,
+                None => HARDENED_USER.parse()?,
+            },
             (None, Some(name)) if name.is_empty() => User::ROOT,
             (None, Some(name)) => name.parse()?,
         };
@@ -367,13 +370,7 @@ impl Session {
 
     /// What a command line of this image leads to, as the app's user would find it.
     pub(super) fn entrypoint(&self, view: &View, argv: &[String]) -> Entrypoint {
-        let credentials = match (self.ids, &*self.files) {
-            // Every file is ours, and its owner's bits are those that the user would have had.
-            (ids::Mode::Single, Files::Layers(..) | Files::Merged(..)) => {
-                Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
-            }
-            _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
-        };
+        let credentials = self.credentials();
         let image = &self.opened.image;
         inventory::resolve(
             view,
@@ -385,6 +382,17 @@ impl Session {
                 architecture: &image.platform.architecture,
             },
         )
+    }
+
+    /// Who the app's user is to the files, as they lie in the store.
+    pub(super) fn credentials(&self) -> Credentials {
+        match (self.ids, &*self.files) {
+            // Every file is ours, and its owner's bits are those that the user would have had.
+            (ids::Mode::Single, Files::Layers(..) | Files::Merged(..)) => {
+                Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
+            }
+            _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
+        }
     }
 
     /// What was noticed while unpacking.
@@ -430,11 +438,16 @@ impl Session {
             "" => User::ROOT,
             user => user.parse()?,
         };
-        let account = resolve(&user, &self.accounts)?;
+        self.as_user(&user)
+    }
+
+    /// The same image for this user.
+    pub(super) fn as_user(&self, user: &User) -> anyhow::Result<Session> {
+        let account = resolve(user, &self.accounts)?;
         has_place(self.ids, &account)?;
         let is_projected = self.ids == ids::Mode::Single && account.uid != 0 && account != self.account;
         let (files, account) = if is_projected {
-            let (files, _, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, &user)?;
+            let (files, _, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, user)?;
             (Rc::new(files), account)
         } else {
             (Rc::clone(&self.files), account)

@@ -1,6 +1,8 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
 mod attempt;
+mod lenient;
+mod levels;
 mod plan;
 mod trials;
 mod watched;
@@ -31,6 +33,7 @@ use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
 use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
+use levels::LevelArgs;
 use plan::PlanArgs;
 use trials::Trial;
 
@@ -38,6 +41,7 @@ const EXAMPLES: &str = "\
 Examples:
   austere verify example:hello
   austere verify ./image.tar --http 8080/healthz
+  austere verify registry.example.com/team/app:1.2 --pull always
   austere verify oci:layout:latest --tmpfs /run --format json
 
 Without a probe the plan comes from the image: every exposed TCP port must accept a
@@ -61,6 +65,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub manifest: ManifestArgs,
+
+    #[command(flatten)]
+    pub levels: LevelArgs,
 
     #[command(flatten)]
     pub container: ContainerArgs,
@@ -127,21 +134,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let flags = (&args.container, &args.usage, &args.arguments[..]);
     let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
     wishes.without.clone_from(&args.without_measure);
+    wishes.ports = plan.probes.iter().filter_map(smoke::plan::Probe::port).collect();
 
+    let disk = args.levels.look(&session, &launch::command_line(config, &wishes.profile))?;
+    let names = disk.as_ref().map(levels::Disk::interactive);
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
         let launched = Instant::now();
-        let (outcome, measures) = attempt::hardened(&session, &wishes, &plan)?;
+        let seen = attempt::sighted(&session, &wishes, &plan, names.as_deref())?;
         if args.show_logs {
-            show_logs(number, args.plan.repeat, &outcome.output);
+            show_logs(number, args.plan.repeat, &seen.0.output);
         }
-        trials.push(Trial::new(outcome, measures, launched));
+        trials.push(Trial::new(seen, launched));
         if session.barred.is_some() {
             // Its one tree has been used, and another run could not judge either.
             break;
         }
     }
-    let (Trial { mut outcome, mut measures, jail_took }, runs) = trials::decisive(trials);
+    let (trial, runs) = trials::decisive(trials);
+    let trial = lenient::settle(&session, &mut wishes, &plan, names.as_deref(), trial)?;
+    let Trial { mut outcome, mut measures, jail_took, sight } = trial;
     let can_run = session.barred.is_none() && wishes.refusal.is_none();
     let fails = can_run && outcome.answer == Answer::Fails;
     let lacks = manifest.as_ref().filter(|_| fails).map_or_else(Vec::new, |manifest| manifest.lacks(&args.container));
@@ -161,6 +173,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if session.cannot_run().is_none() {
         findings.extend(session.barred.as_ref().map(smoke::weaker));
     }
+    findings.extend(inventory::user(config));
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
         let files = session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings;
@@ -196,7 +209,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         plan: &plan,
         outcome: &outcome,
         runs: &runs,
-        measures,
+        measures: measures.clone(),
         baseline,
         findings,
         pod_security: settings.and_then(|settings| settings.pod_security.clone()),
@@ -209,7 +222,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ..Durations::default()
         },
     });
-    args.deliver(&verdict)
+    let run = levels::Run { wishes: &wishes, plan: &plan, outcome: &outcome, measures: &measures, sight: &sight };
+    args.deliver(&args.levels.judge(verdict, &session, &run, disk.as_ref())?)
 }
 
 /// Runs the app once more and watches it, so that the outcome can say why.
@@ -247,7 +261,7 @@ fn baseline(session: &Session, wishes: &launch::Wishes, plan: &Plan) -> anyhow::
     let begun = Instant::now();
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
     let profile = wishes.profile.unhardened();
-    let wishes = launch::Wishes { profile, without: Vec::new(), limits: wishes.limits, refusal: None };
+    let wishes = launch::Wishes { profile, without: Vec::new(), refusal: None, ..wishes.clone() };
     let answer = match start(&shipped, &wishes)? {
         Ok(mut jail) => {
             phases::begin(Phase::Probe);

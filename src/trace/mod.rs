@@ -3,6 +3,7 @@
 //! The app runs behind the same walls, with a filter that stops for the calls that matter ([`crate::seccomp::observe`]). Each is followed to its
 //! end; where it was refused, the wall that did it is found by looking at what the kernel looked at: ids, modes, mount flags, limits.
 
+mod arguments;
 mod calls;
 mod memory;
 mod place;

@@ -6,6 +6,7 @@ mod assemble;
 mod decide;
 pub mod diagnose;
 pub mod facts;
+pub mod levels;
 pub mod run;
 
 use schemars::JsonSchema;

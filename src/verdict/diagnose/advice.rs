@@ -35,7 +35,7 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn of(event: &Event, facts: &Facts<'_>) -> Self {
         let path = event.path.clone().unwrap_or_default();
-        let dir = folder(&path).to_owned();
+        let dir = if event.call.starts_with("mkdir") { path.clone() } else { folder(&path).to_owned() };
         let capability = event.why.as_deref().and_then(capability).unwrap_or("NAME");
         let program = event.program.rsplit('/').next().unwrap_or_default();
         let words = vec![

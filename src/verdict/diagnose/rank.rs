@@ -131,7 +131,11 @@ impl Context<'_> {
             (None, "ENOENT" | "ENOTDIR" | "EEXIST") => -46.0,
             (None, _) => 0.0,
         };
-        let harmless = rule.rule.noise && strength < 40.0;
+        let says_path = match (&event.path, &mention) {
+            (Some(path), Some(mention)) => mention.line.contains(path.as_str()),
+            _ => true,
+        };
+        let harmless = rule.rule.noise && (strength < 40.0 || !says_path);
         // Looking and asking do not change anything, and programs ask about much.
         let looks = if event.writes || !is_look(event.call) { 0.0 } else { -6.0 };
         let elsewhere = if self.went_elsewhere(event) { -24.0 } else { 0.0 };
@@ -197,8 +201,20 @@ impl Context<'_> {
             let line = text.lines().find(|line| rule.asks(event.call, Seen::Asked) && rule.hears(line))?;
             Some((rule, line))
         });
-        // A name server is the only thing that is asked through a socket.
-        if let Some((rule, line)) = heard {
+        // Programs also say `must be root` of a call that was not permitted, which is then the cause.
+        let not_permitted = |other: &Event| {
+            other.kind == Kind::Failed
+                && other.seq > event.seq
+                && matches!(other.errno.as_deref(), Some("EPERM" | "EACCES"))
+                && other.wall.is_some()
+                && self.done_after(other) < 1.0
+                && !rules().iter().any(|rule| rule.rule.noise && rule.fits(other, |_| false))
+        };
+        let is_answer = |line: &str| {
+            let line = line.to_lowercase();
+            words::BE_ROOT.iter().any(|words| line.contains(words)) && self.timeline.events.iter().any(not_permitted)
+        };
+        if let Some((rule, line)) = heard.filter(|(_, line)| !is_answer(line)) {
             let strength = if words::is_mild(line) { 10.0 } else { 52.0 };
             let mention = Some(Mention::heard(line, strength));
             let score = 6.0 + strength + self.nearness(event) + self.fate(event);
@@ -212,6 +228,14 @@ impl Context<'_> {
                 && matches!(other.kind, Kind::Failed | Kind::Wrote | Kind::Asked | Kind::Started)
         });
         let process = &self.timeline.processes[event.process];
+        // `test "$(id -u)" = 0 || exit 1`
+        let is_helper = matches!(process.argv.first().and_then(|word| word.rsplit('/').next()), Some("id" | "whoami"));
+        let by_parent = process.parent.map(|parent| &self.timeline.processes[parent]).is_some_and(|parent| {
+            parent.end.is_some_and(|end| end != End::Exited(0)) && parent.progress - process.parent_progress < TOGETHER
+        });
+        if is_helper && by_parent {
+            return Some(Candidate { event, rule, score: 62.0, mention: None });
+        }
         let gave_up = process.end.is_some_and(|end| end != End::Exited(0)) && is_last && text.trim().is_empty();
         let done = self.done_after(event);
         (gave_up && done < TOGETHER).then_some(Candidate { event, rule, score: 62.0, mention: None })
