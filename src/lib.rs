@@ -5,7 +5,7 @@
 //! | floor | modules | what lives there |
 //! | --- | --- | --- |
 //! | 0 words | [`reference`] [`digest`] [`platform`] [`finding`] [`measure`] [`refusal`] | names parsed and printed |
-//! | 1 formats | [`image`] [`profile`] [`inventory`] [`smoke::plan`] [`vulns`] | bytes to own types; no file, process or network access |
+//! | 1 formats | [`image`] [`profile`] [`manifest`] [`inventory`] [`smoke::plan`] [`vulns`] | bytes to own types; no file, process or network access |
 //! | 2 kernel | [`sys`] | the only `unsafe`: system calls that `nix` does not offer |
 //! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`exec_memory`] [`seal`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
@@ -31,6 +31,7 @@ pub mod jail;
 pub mod landlock;
 pub mod layers;
 pub mod limits;
+pub mod manifest;
 pub mod measure;
 pub mod netns;
 pub mod phases;

@@ -318,13 +318,18 @@ fn real_images_have_what_their_labels_say() {
     for label in common::labels() {
         let name = label["name"].as_str().unwrap();
         let Some(archive) = common::archive(name) else { continue };
-        let archive = user.readable(&archive);
-        for mut command in [common::austere(store.path()), user.austere()] {
-            let output = command.args(["inspect", "--packages", "--format", "json"]).arg(&archive).output().unwrap();
+        let look = |mut austere: Command, archive: &Path| {
+            let output = austere.args(["inspect", "--packages", "--format", "json"]).arg(archive).output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{name} {}", said(&output));
             assert_eq!(differences(&json(&output), &label), Vec::<String>::new(), "{name}");
+        };
+        look(common::austere(store.path()), &archive);
+        // Files lose their set-id bits, capabilities and whiteouts of their own where one id is mapped; what is said does not.
+        if matches!(name, "sudo-app" | "caddy-setcap" | "whiteout-httpd") {
+            let archive = user.readable(&archive);
+            look(user.austere(), &archive);
+            fs::remove_file(archive).unwrap();
         }
-        fs::remove_file(archive).unwrap();
     }
 }
 

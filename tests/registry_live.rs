@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::{Image, Layer, Stored};
-use live::{Daemon, DockerRegistry, certificates, program, run, script};
+use live::{Daemon, DockerRegistry, certificates, program, run, script, tunnel};
 use pull::{refused, works};
 use serde_json::{Value, json};
 use server::is_clean;
@@ -50,6 +50,52 @@ fn is_the_same(austere: impl Fn() -> Command, image: &str, kind: &str, archive: 
     works(austere().args(["unpack", image]).arg(&ours));
     works(austere().arg("unpack").arg(archive).arg(&theirs));
     run(Command::new("diff").arg("-r").args([&ours, &theirs]));
+    let attributes = |folder: &Path| {
+        let listed = run(Command::new("find")
+            .args([".", "-mindepth", "1", "-printf", "%P %y %m %U:%G %T@ %l\n"])
+            .current_dir(folder));
+        let mut lines: Vec<_> = listed.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(attributes(&ours), attributes(&theirs));
+}
+
+/// That an engine's image is not exported while its layers are in the store, and is when one of them is not: an export needs a place
+/// in the store's folder, and says so where it is closed.
+fn is_kept(austere: impl Fn() -> Command, image: &str) {
+    if program("strace").is_none() {
+        return common::skip("strace is not installed");
+    }
+    let store = tempfile::tempdir().unwrap();
+    let pull = || {
+        let mut command = austere();
+        command.args(["store", "pull", image, "--store"]).arg(store.path());
+        command
+    };
+    let exports = |command: &mut Command| {
+        let log = store.path().join("strace");
+        let mut traced = Command::new("strace");
+        traced
+            .args(["-f", "-qq", "-e", "trace=openat", "-o"])
+            .arg(&log)
+            .arg(command.get_program())
+            .args(command.get_args());
+        traced.env_clear();
+        for (name, value) in command.get_envs() {
+            traced.env(name, value.unwrap_or_default());
+        }
+        works(&mut traced);
+        // Nobody else makes a file without a name there.
+        let place = format!("\"{}\", ", store.path().display());
+        let text = fs::read_to_string(log).unwrap();
+        text.lines().filter(|line| line.contains("O_TMPFILE") && line.contains(&place)).count()
+    };
+    assert_eq!((exports(&mut pull()), exports(&mut pull())), (1, 0));
+    let layers: Vec<PathBuf> =
+        fs::read_dir(store.path().join("layers")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    fs::remove_dir_all(&layers[0]).unwrap();
+    assert_eq!((exports(&mut pull()), exports(&mut pull())), (1, 0));
 }
 
 #[test]
@@ -93,6 +139,21 @@ fn debian_s_registry_with_a_password_and_a_certificate_of_its_own() {
     refused(pull(&fresh, &named).stdin(password("\n")), "standard input has no password");
     assert!(is_clean(&fresh));
     works(pull(&fresh, &named).stdin(password("secret\n")));
+
+    // Through a proxy, TLS is with the registry itself: a certificate for another name is not taken.
+    let (proxy, asked) = tunnel(&registry.address);
+    let through = |name: &str| {
+        let mut command = common::austere(&folder.join("proxied"));
+        command.args(["store", "pull", &format!("docker://{name}/app:1")]).args(named).stdin(password("secret\n"));
+        command.env("HTTPS_PROXY", format!("http://{proxy}"));
+        command
+    };
+    refused(&mut through("other.invalid"), "its certificate is not trusted");
+    works(&mut through("registry.invalid"));
+    let asked: Vec<String> = asked.try_iter().collect();
+    assert!(
+        asked[0].starts_with("CONNECT other.invalid:443 ") && asked[1].starts_with("CONNECT registry.invalid:443 ")
+    );
 
     // What `docker login`, `podman login` and a helper leave behind.
     let auths = json!({ "auths": { &registry.address: { "auth": "bWU6c2VjcmV0" } } }).to_string();
@@ -150,6 +211,8 @@ fn a_docker_engine_gives_what_was_loaded_into_it() {
     refused(austere().args(["inspect", "docker-daemon:app:2"]), "it has no image of that name");
     let verdict = common::json(&works(austere().args(["verify", "--format", "json", "app:1"])));
     assert_eq!((&verdict["verdict"], &verdict["image"]["source"]), (&json!("pass"), &json!("docker-daemon")));
+    // What was exported once is here; when only its note is, it is exported again.
+    is_kept(austere, "docker-daemon:app:1");
     // The twin: the same name without the engine.
     refused(
         austere().args(["inspect", "docker-daemon:app:1"]).env("DOCKER_HOST", "unix:///none"),
@@ -181,6 +244,7 @@ fn podman_gives_what_was_loaded_into_it() {
     };
     is_the_same(austere, "containers-storage:app:1", "containers-storage", &archive);
     is_the_same(austere, "app:1", "containers-storage", &archive);
+    is_kept(austere, "containers-storage:app:1");
     refused(austere().args(["inspect", "containers-storage:app:2"]), "it has no image of that name");
     let verdict = common::json(&works(austere().args(["verify", "--format", "json", "app:1"])));
     assert_eq!((&verdict["verdict"], &verdict["image"]["source"]), (&json!("pass"), &json!("containers-storage")));

@@ -70,13 +70,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Err(CannotEnforce(why).into());
     }
     let preset = &args.files.preset;
-    let wishes = Wishes {
-        profile: args.container.profile(preset, &[])?,
-        guarding: Guarding::Leaves,
-        ports: Vec::new(),
-        limits: args.usage.limits()?,
-        without: args.without_measure.clone(),
-    };
+    let mut wishes = Wishes::new(args.container.profile(preset, &[])?, args.usage.limits()?);
+    wishes.guarding = Guarding::Leaves;
+    wishes.without.clone_from(&args.without_measure);
     let name = format!("austere-attack-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name)?;
     let _outside = UnixListener::bind_addr(&address).context("making a socket outside of the jail")?;

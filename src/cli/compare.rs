@@ -10,6 +10,7 @@ use super::vulns::{SCANNERS, severity};
 use super::{exit, print};
 use crate::reference::Reference;
 use crate::report::compare::{Comparison, Variant};
+use crate::verdict::levels::Name;
 use crate::vulns::Severity;
 
 /// Columns where nobody says how many there are.
@@ -20,7 +21,7 @@ Examples:
   austere compare app-alpine.tar app-distroless.tar app-scratch.tar
   austere compare a.tar b.tar --vulns grype --fail-on high --format markdown
 
-Exit codes: 0 compared, 1 a gate (--max-size, --fail-on) does not hold, 2 wrong usage or input";
+Exit codes: 0 compared, 1 a gate (--max-size, --require, --fail-on) does not hold, 2 wrong usage or input";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,6 +48,16 @@ pub(super) struct Args {
     /// Where unpacked layers are kept, instead of in `$AUSTERE_STORE` or the user's data folder
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     store: Option<PathBuf>,
+    /// When a registry is asked for an image [default: missing]
+    #[arg(long, value_name = "WHEN", value_parser = ["missing", "always", "never"], help_heading = "Image")]
+    pull: Option<String>,
+    /// With =false: trust any certificate, and take plain HTTP where there is no TLS
+    #[arg(long, value_name = "BOOL", value_parser = ["true", "false"], default_missing_value = "true", num_args = 0..=1,
+          require_equals = true, help_heading = "Image")]
+    tls_verify: Option<String>,
+    /// Certificates (PEM) that are trusted beside the system's
+    #[arg(long, value_name = "FILE", help_heading = "Image")]
+    ca_file: Option<PathBuf>,
 
     /// A JSON report of Trivy, Grype or OSV-Scanner, one for each image, in their order; or one of these names, to ask it
     #[arg(long, value_name = "FILE|SCANNER", help_heading = "Vulnerabilities")]
@@ -61,6 +72,9 @@ pub(super) struct Args {
     #[arg(long, requires = "vulns", help_heading = "Vulnerabilities")]
     only_fixed: bool,
 
+    /// Fail when an image does not reach these levels, as in verify
+    #[arg(long, value_name = "L0,L2,…", value_delimiter = ',', conflicts_with = "no_run", help_heading = "Report")]
+    require: Vec<Name>,
     /// Fail when the files of an image are more than this: 50m, 1.5g
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Report")]
     max_size: Option<u64>,
@@ -135,6 +149,12 @@ impl Args {
         if let Some(most) = self.max_size.filter(|most| variant.unpacked > *most) {
             failed.push(format!("{name}: its files are {} bytes, more than {most} (--max-size)", variant.unpacked));
         }
+        for level in self.require.iter().map(ToString::to_string) {
+            let status = variant.levels.get(&level).map_or("not_tried", String::as_str);
+            if status != "reached" {
+                failed.push(format!("{name}: {level} is {} (--require)", status.replace('_', " ")));
+            }
+        }
         if let (Some(limit), Some(counts)) = (self.fail_on, &variant.vulnerabilities) {
             let bad = Severity::ALL.into_iter().filter(|one| *one >= limit);
             let number: u64 = bad.filter_map(|one| counts.get(one.name())).sum();
@@ -152,6 +172,12 @@ impl Args {
         if let Some(store) = &self.store {
             command.arg("--store").arg(store);
         }
+        if let Some(verify) = &self.tls_verify {
+            command.arg(format!("--tls-verify={verify}"));
+        }
+        if let Some(file) = &self.ca_file {
+            command.arg("--ca-file").arg(file);
+        }
         command.args(["--format", "json"]).arg(image.to_string());
     }
 }
@@ -167,6 +193,8 @@ fn austere(subcommand: &str) -> Command {
 fn inspect(args: &Args, image: &Reference, vulns: Option<&String>) -> anyhow::Result<Value> {
     let mut command = austere("inspect");
     command.arg("--packages");
+    // Once: what is run afterwards is what was looked at.
+    command.args(args.pull.iter().flat_map(|when| ["--pull", when]));
     if let Some(vulns) = vulns {
         command.args(["--vulns", vulns]);
         command.args(args.vex.iter().flat_map(|path| ["--vex".as_ref(), path.as_os_str()]));
@@ -183,6 +211,7 @@ fn inspect(args: &Args, image: &Reference, vulns: Option<&String>) -> anyhow::Re
 /// A verdict of any kind is one; an image that cannot even be judged has `inconclusive` with the reason.
 fn verify(args: &Args, image: &Reference) -> anyhow::Result<Value> {
     let mut command = austere("verify");
+    command.arg("--ladder");
     command.args(args.probe.iter().flat_map(|flags| flags.split_whitespace()));
     args.common(&mut command, image);
     let output = command.output().context("starting austere verify")?;

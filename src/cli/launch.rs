@@ -10,13 +10,15 @@ use super::session::Session;
 use crate::caps;
 use crate::cgroup;
 use crate::exec_memory;
-use crate::ids::Identity;
+use crate::finding::Finding;
+use crate::ids::{self, Identity};
 use crate::image::{self, Protocol};
 use crate::jail::{Spec, Stdio};
 use crate::landlock;
 use crate::netns;
 use crate::platform::Platform;
 use crate::profile::account::Account;
+use crate::profile::file::File;
 use crate::profile::mount::{Bind, INIT};
 use crate::profile::seccomp::{self as seccomp_profile, Action, Arch, Conditions, Rule};
 use crate::profile::settings::Network;
@@ -39,6 +41,16 @@ pub(super) struct Wishes {
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
     pub(super) without: Vec<String>,
+    /// Why an engine would not start it at all.
+    pub(super) refusal: Option<Finding>,
+}
+
+impl Wishes {
+    /// With nothing said but what the app may do and use.
+    pub(super) fn new(profile: Profile, limits: cgroup::Limits) -> Self {
+        let (ports, without) = (Vec::new(), Vec::new());
+        Wishes { profile, guarding: Guarding::Stays, ports, limits, without, refusal: None }
+    }
 }
 
 /// Builds the specification.
@@ -74,11 +86,12 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             } else {
                 [&config.volumes[..], &profile.volumes[..]].concat()
             },
-            tmpfs: surroundings::tmpfs(profile).iter().map(|tmpfs| owned(tmpfs, account, profile)).collect(),
+            tmpfs: surroundings::tmpfs(profile).iter().map(|one| shown(&owned(one, account, profile), ids)).collect(),
             binds,
             working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
             termination_log: preset.termination_log,
             files: [surroundings::files(profile)?, surroundings::passwd(session, profile, &working_dir)].concat(),
+            placed: placed(profile, account, ids),
             working_dir,
             masked_paths: covered(&preset.masked_paths),
             readonly_paths: covered(&preset.readonly_paths),
@@ -112,10 +125,26 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         ambient,
         sysctls: profile.sysctls.clone(),
         ulimits: profile.ulimits.clone(),
-        stop_signal: stop_signal(&config.stop_signal)?,
+        stop_signal: stop_signal(profile.stop_signal.as_ref().unwrap_or(&config.stop_signal))?,
         stdio,
         without: wishes.without.clone(),
     })
+}
+
+/// With one id there is no other group to give a folder to; what its group may do in it the app may.
+fn shown(tmpfs: &Tmpfs, ids: ids::Mode) -> Tmpfs {
+    let gid = if ids == ids::Mode::Single { None } else { tmpfs.gid };
+    Tmpfs { gid, ..tmpfs.clone() }
+}
+
+/// Files of the profile, with the rights that the app has to them.
+fn placed(profile: &Profile, account: &Account, ids: ids::Mode) -> Vec<File> {
+    let groups = [&[account.gid], &account.groups[..]].concat();
+    let one = |file: &File| match ids {
+        ids::Mode::Real | ids::Mode::Mapped => file.clone(),
+        ids::Mode::Single => File { mode: file.projected(account.uid, &groups), gid: None, ..file.clone() },
+    };
+    profile.files.iter().map(one).collect()
 }
 
 /// What Landlock is to hold back. With a list of programs it lists what starts them too: the interpreters of scripts, and loaders.
@@ -166,7 +195,7 @@ pub(super) fn command_line(config: &image::Config, profile: &Profile) -> Vec<Str
 
 /// The same specification for a run that is watched.
 pub(super) fn observed(mut spec: Spec, profile: &Profile) -> anyhow::Result<Spec> {
-    if let Some((name, policy)) = policy(profile, spec.bounding, &[])? {
+    if let Some((name, policy)) = policy(profile, spec.bounding, &spec.without)? {
         let observed = seccomp::compile(&seccomp::observe::observed(&policy));
         spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
     }

@@ -8,6 +8,7 @@ mod flags;
 mod inspect;
 mod launch;
 mod limits;
+mod manifest;
 mod progress;
 mod pull;
 mod run;
@@ -67,7 +68,7 @@ enum Command {
     /// Show variants of an image side by side
     Compare(Box<compare::Args>),
     /// Write an image's merged root filesystem to a folder
-    Unpack(unpack::Args),
+    Unpack(Box<unpack::Args>),
     /// Show what this host can enforce
     Doctor(doctor::Args),
     /// Show what is unpacked, and remove what nobody needs

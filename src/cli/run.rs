@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::container::ContainerArgs;
 use super::flags::Publish;
 use super::launch;
+use super::manifest::{self, ManifestArgs};
 use super::session::{self, ImageArgs};
 use super::usage::UsageArgs;
 use crate::host;
@@ -37,10 +38,14 @@ Exit code: the app's own; 128+N for signal N; 125 austere could not, 126 not exe
 pub(super) struct Args {
     /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
     /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
-    pub image: Reference,
+    #[arg(required_unless_present_any = ["pod", "compose"])]
+    pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
+
+    #[command(flatten)]
+    pub manifest: ManifestArgs,
 
     #[command(flatten)]
     pub container: ContainerArgs,
@@ -81,17 +86,22 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
-    let session = session::prepare_to_run(&args.image, &args.files)?;
+    let manifest = args.manifest.read()?;
+    let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
+    let session = session::prepare_to_run(&reference, &files)?;
     if let Some(check) = &session.barred {
         anyhow::bail!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
     }
-    let wishes = launch::Wishes {
-        profile: args.container.profile(&args.files.preset, &args.arguments)?,
-        guarding: if args.watch_exec { Guarding::Stays } else { Guarding::Leaves },
-        ports: args.publish.iter().map(|publish| publish.container).collect(),
-        limits: args.usage.limits()?,
-        without: Vec::new(),
-    };
+    let flags = (&args.container, &args.usage, &args.arguments[..]);
+    let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
+    wishes.guarding = if args.watch_exec { Guarding::Stays } else { Guarding::Leaves };
+    wishes.ports = args.publish.iter().map(|publish| publish.container).collect();
+    if let Some(refusal) = &wishes.refusal {
+        anyhow::bail!("{}", refusal.message);
+    }
+    for finding in manifest.iter().flat_map(|manifest| manifest.findings(&args.container)) {
+        eprintln!("austere: {}", finding.message);
+    }
     anyhow::ensure!(!args.watch_exec || wishes.profile.seal, "--watch-exec is about the seal: add --seal");
     let spec = launch::spec(&session, &wishes, Stdio::Passed)?;
     // Taken before there is any thread, so that every thread leaves them to this descriptor.

@@ -19,8 +19,10 @@ use super::pull::PullArgs;
 use crate::finding::Finding;
 use crate::host;
 use crate::ids;
+use crate::image;
 use crate::inventory::{self, Credentials, Entrypoint};
 use crate::layers::{Layer, View};
+use crate::manifest::Who;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::platform::Platform;
@@ -91,11 +93,14 @@ impl IdChoice {
 const HARDENED_USER: &str = "65532";
 
 /// Where an image is, whom it is for, and what it may cost.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct ImageArgs {
-    /// The user the app runs as; its group is passwd's, else 0
-    #[arg(short, long, value_name = "USER[:GROUP]", default_value = HARDENED_USER, help_heading = "Jail")]
-    pub(super) user: User,
+    /// The user the app runs as [default: 65532, or the manifest's]; its group is passwd's, else 0
+    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Jail")]
+    pub(super) user: Option<User>,
+    /// What a manifest says of that
+    #[arg(skip)]
+    pub(super) said: Option<Who>,
     /// A further group of the app's user [repeatable]
     #[arg(long, value_name = "GROUP", help_heading = "Jail")]
     pub(super) group_add: Vec<String>,
@@ -130,19 +135,30 @@ impl ImageArgs {
         Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
     }
 
-    /// The user with all groups that were asked for.
-    fn user(&self) -> Result<User, AccountError> {
-        let user = match self.preset.gid {
-            Some(gid) if self.user.to_string() == HARDENED_USER => format!("{HARDENED_USER}:{gid}").parse()?,
-            _ => self.user.clone(),
+    /// The user with all groups that were asked for. A manifest that names none means the image's own.
+    pub(super) fn user(&self, config: &image::Config) -> Result<User, AccountError> {
+        let named = |said: &Who| said.user.clone().unwrap_or_else(|| config.user.clone());
+        let user = match (&self.user, self.said.as_ref().map(named)) {
+            (Some(user), _) => user.clone(),
+            (None, None) => match self.preset.gid {
+                Some(gid) => format!("{HARDENED_USER}:{gid}").parse()?,
+                None => HARDENED_USER.parse()?,
+            },
+            (None, Some(name)) if name.is_empty() => User::ROOT,
+            (None, Some(name)) => name.parse()?,
         };
-        user.with_groups(&self.group_add)
+        let said = self.said.clone().unwrap_or_default();
+        let user = match said.group.filter(|_| self.user.is_none()) {
+            Some(group) => user.in_group(group, said.keeps_memberships),
+            None => user,
+        };
+        user.with_groups(&[&said.groups[..], &self.group_add].concat())
     }
 
     /// What is asked for that the strictest jail would not have, as the flags say it.
     pub(super) fn relaxations(&self) -> Vec<String> {
-        let user = self.user.to_string();
-        let user = (user != HARDENED_USER).then(|| format!("--user {user}"));
+        let user = self.user.as_ref().map(ToString::to_string);
+        let user = user.filter(|user| user != HARDENED_USER).map(|user| format!("--user {user}"));
         user.into_iter().chain(self.group_add.iter().map(|group| format!("--group-add {group}"))).collect()
     }
 }
@@ -192,7 +208,7 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let privileged = store::privileged();
     let store_path = args.store_path(privileged)?;
     let limits = args.limits.limits();
-    let user = args.user()?;
+    let user = args.user(&opened.image.config)?;
     let choice = IdChoice::settle(args.ids)?;
     let (entered, barred) = match ids::enter(choice, user.highest_id()) {
         Ok(entered) => (entered, None),

@@ -17,6 +17,7 @@ use anyhow::Context;
 use super::Format;
 use super::container::ContainerArgs;
 use super::launch;
+use super::manifest::{self, ManifestArgs};
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use crate::ids;
@@ -25,13 +26,12 @@ use crate::jail::subject::Output;
 use crate::phases::{self, Phase};
 use crate::reference::Reference;
 use crate::report;
-use crate::seal::Guarding;
 use crate::smoke::plan::Plan;
-use crate::smoke::{self, Answer};
+use crate::smoke::{self, Answer, Outcome};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
-use crate::verdict::{Baseline, Evidence, Status, Verdict};
+use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
 use levels::LevelArgs;
 use plan::PlanArgs;
@@ -41,6 +41,7 @@ const EXAMPLES: &str = "\
 Examples:
   austere verify example:hello
   austere verify ./image.tar --http 8080/healthz
+  austere verify registry.example.com/team/app:1.2 --pull always
   austere verify oci:layout:latest --tmpfs /run --format json
 
 Without a probe the plan comes from the image: every exposed TCP port must accept a
@@ -53,7 +54,8 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 pub(super) struct Args {
     /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
     /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
-    pub image: Reference,
+    #[arg(required_unless_present_any = ["pod", "compose"])]
+    pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
@@ -62,13 +64,16 @@ pub(super) struct Args {
     pub plan: PlanArgs,
 
     #[command(flatten)]
+    pub manifest: ManifestArgs,
+
+    #[command(flatten)]
     pub levels: LevelArgs,
 
     #[command(flatten)]
     pub container: ContainerArgs,
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
-    pub trace: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
+    pub trace: Option<PathBuf>,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -115,17 +120,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.phases {
         phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
     }
-    let session = session::prepare_to_run(&args.image, &args.files)?;
+    let manifest = args.manifest.read()?;
+    if let Some(manifest) = manifest.as_ref().filter(|_| args.manifest.show_settings) {
+        super::print(&format!("{:#}\n", manifest.settings.shown()))?;
+        return Ok(super::exit::PASS);
+    }
+    let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
+    let session = session::prepare_to_run(&reference, &files)?;
     let config = &session.opened.image.config;
-    let plan = args.plan.plan(config)?;
-    let preset = &args.files.preset;
-    let mut wishes = launch::Wishes {
-        profile: args.container.profile(preset, &args.arguments)?,
-        guarding: Guarding::Stays,
-        ports: plan.probes.iter().filter_map(smoke::plan::Probe::port).collect(),
-        limits: args.usage.limits()?,
-        without: args.without_measure.clone(),
-    };
+    let settings = manifest.as_ref().map(|manifest| &manifest.settings);
+    let plan = args.plan.plan_with(config, settings)?;
+    let preset = &files.preset;
+    let flags = (&args.container, &args.usage, &args.arguments[..]);
+    let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
+    wishes.without.clone_from(&args.without_measure);
+    wishes.ports = plan.probes.iter().filter_map(smoke::plan::Probe::port).collect();
 
     let disk = args.levels.look(&session, &launch::command_line(config, &wishes.profile))?;
     let names = disk.as_ref().map(levels::Disk::interactive);
@@ -144,30 +153,32 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let (trial, runs) = trials::decisive(trials);
     let trial = lenient::settle(&session, &mut wishes, &plan, names.as_deref(), trial)?;
-    let Trial { mut outcome, measures, jail_took, sight } = trial;
+    let Trial { mut outcome, mut measures, jail_took, sight } = trial;
+    let can_run = session.barred.is_none() && wishes.refusal.is_none();
+    let fails = can_run && outcome.answer == Answer::Fails;
+    let lacks = manifest.as_ref().filter(|_| fails).map_or_else(Vec::new, |manifest| manifest.lacks(&args.container));
+    // What fails for want of something fails without hardening too.
+    let says_something = can_run && lacks.is_empty();
+    measures.extend(lacks);
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails if session.barred.is_none() => baseline(&session, &wishes, &plan)?,
+        Answer::Fails if says_something => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
-    let watched = if session.barred.is_none() && (outcome.answer == Answer::Fails || args.trace.is_some()) {
-        watched::run(&session, &wishes, &plan, &outcome)?
-    } else {
-        None
-    };
-    if let (Some(to), Some(run)) = (&args.trace, &watched) {
-        watched::write(&run.timeline, to.as_ref())?;
-    }
-    if let Some(run) = &watched {
-        watched::explain(&session, run, baseline, &mut outcome)?;
+    if can_run && (fails || args.trace.is_some()) {
+        watch(args, &session, &wishes, &plan, baseline, &mut outcome)?;
     }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
+    findings.extend(manifest.iter().flat_map(|manifest| manifest.findings(&args.container)));
     if session.cannot_run().is_none() {
         findings.extend(session.barred.as_ref().map(smoke::weaker));
     }
+    findings.extend(inventory::user(config));
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
-        findings.extend(session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings);
+        let files = session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings;
+        diagnose::give_capabilities(&mut outcome, &files);
+        findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
     let (image, account) = (&session.opened.image, &session.account);
@@ -182,7 +193,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ),
         preset: facts::Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() },
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
-        relaxations: [args.files.relaxations(), wishes.profile.relaxations.clone()].concat(),
+        is_hardened: wishes.profile.read_only && wishes.profile.capabilities.is_empty() && account.uid != 0,
+        relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),
         ids: Ids {
             mode: match session.ids {
                 ids::Mode::Real => IdMode::Real,
@@ -200,6 +212,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         measures: measures.clone(),
         baseline,
         findings,
+        pod_security: settings.and_then(|settings| settings.pod_security.clone()),
         durations: Durations {
             open: Durations::of(session.open_took),
             unpack: Durations::of(session.unpack_took),
@@ -211,6 +224,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     });
     let run = levels::Run { wishes: &wishes, plan: &plan, outcome: &outcome, measures: &measures, sight: &sight };
     args.deliver(&args.levels.judge(verdict, &session, &run, disk.as_ref())?)
+}
+
+/// Runs the app once more and watches it, so that the outcome can say why.
+fn watch(
+    args: &Args,
+    session: &Session,
+    wishes: &launch::Wishes,
+    plan: &Plan,
+    baseline: Baseline,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let Some(run) = watched::run(session, wishes, plan, outcome)? else { return Ok(()) };
+    if let Some(to) = &args.trace {
+        watched::write(&run.timeline, to)?;
+    }
+    watched::explain(session, &run, baseline, outcome)
 }
 
 /// Passes on what the app wrote, with nothing in it that a terminal acts on.
@@ -232,7 +261,7 @@ fn baseline(session: &Session, wishes: &launch::Wishes, plan: &Plan) -> anyhow::
     let begun = Instant::now();
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
     let profile = wishes.profile.unhardened();
-    let wishes = launch::Wishes { profile, without: Vec::new(), ..wishes.clone() };
+    let wishes = launch::Wishes { profile, without: Vec::new(), refusal: None, ..wishes.clone() };
     let answer = match start(&shipped, &wishes)? {
         Ok(mut jail) => {
             phases::begin(Phase::Probe);
@@ -299,7 +328,7 @@ mod tests {
         let args = line("example:hello").unwrap();
         let plan = args.plan.plan(&Config::default()).unwrap();
         assert_eq!((plan.origin, plan.timeout, plan.probes.len()), (Origin::Image, plan::TIMEOUT, 1));
-        assert_eq!(args.files.user, "65532".parse().unwrap());
+        assert_eq!(args.files.user(&Config::default()).unwrap(), "65532".parse().unwrap());
         assert_eq!(args.format, Format::Text);
     }
 

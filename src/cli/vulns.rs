@@ -93,18 +93,24 @@ fn ask(scanner: &str, sbom: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 fn scan(scanner: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut command = Command::new(scanner);
-    match scanner {
-        "trivy" => command.args(["sbom", "--quiet", "--format", "json"]).arg(file),
-        "grype" => command.arg(format!("sbom:{}", file.display())).args(["-q", "-o", "json"]),
-        _ => command.args(["--format", "json", "--sbom"]).arg(file),
+    let file = file.display().to_string();
+    let ways: &[&[&str]] = match scanner {
+        "trivy" => &[&["sbom", "--quiet", "--format", "json", &file]],
+        "grype" => &[&[&format!("sbom:{file}"), "-q", "-o", "json"]],
+        // The second is version 2's.
+        _ => &[&["--format", "json", "--sbom", &file], &["scan", "source", "--format", "json", "-L", &file]],
     };
-    let output = command.stdin(Stdio::null()).output();
-    let output =
-        output.with_context(|| format!("starting {scanner}\n  hint: install it, or give a report: --vulns FILE"))?;
-    // OSV-Scanner ends with 1 when it found something.
-    let went_well = output.status.success() || (scanner == "osv-scanner" && output.status.code() == Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(went_well, "{scanner} failed ({}): {}", output.status, crate::report::clean(said.trim()));
-    Ok(output.stdout)
+    let mut failure = None;
+    for arguments in ways {
+        let output = Command::new(scanner).args(*arguments).stdin(Stdio::null()).output();
+        let output = output
+            .with_context(|| format!("starting {scanner}\n  hint: install it, or give a report: --vulns FILE"))?;
+        // OSV-Scanner ends with 1 when it found something.
+        if output.status.success() || (scanner == "osv-scanner" && output.status.code() == Some(1)) {
+            return Ok(output.stdout);
+        }
+        let said = crate::report::clean(String::from_utf8_lossy(&output.stderr).trim());
+        failure.get_or_insert(format!("{scanner} failed ({}): {said}", output.status));
+    }
+    anyhow::bail!(failure.unwrap_or_default())
 }

@@ -14,6 +14,23 @@ use super::release::Release;
 /// The largest entrypoint that is looked into, in bytes.
 const LARGEST: u64 = 1 << 30;
 
+/// What starts another program, of which nothing is known here.
+const STARTERS: [&str; 13] = [
+    "catatonit",
+    "chroot",
+    "dumb-init",
+    "env",
+    "gosu",
+    "init",
+    "nice",
+    "s6-svscan",
+    "setpriv",
+    "su",
+    "su-exec",
+    "sudo",
+    "tini",
+];
+
 /// What an image is built on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Base {
@@ -70,6 +87,9 @@ impl Serves {
     pub fn of(contents: &Contents, base: &Base, entrypoint: &Entrypoint, programs: &[Program]) -> Option<Serves> {
         let path = entrypoint.path.as_deref()?;
         let item = contents.at(path)?;
+        if STARTERS.contains(&item.name()) {
+            return None;
+        }
         let runs = |kind: programs::Kind| programs.iter().find(|one| one.path == path && one.kind == kind);
         if let Some(shell) = runs(programs::Kind::Shell) {
             return Some(Serves {
@@ -110,11 +130,16 @@ fn fixed(base: &Base, path: &str, bytes: &[u8]) -> Serves {
     ];
     let wanted = looks_for.iter().filter(|(_, file)| memmem::find(bytes, file.as_bytes()).is_some());
     let wanted: Vec<&str> = wanted.map(|(what, _)| *what).collect();
+    let names = wanted.join(", ");
     let (own, more) = match wanted[..] {
         [] => ("scratch", "names none of certificates, zoneinfo and passwd".to_owned()),
-        _ => ("distroless/static", format!("names {}; scratch serves if it never needs them", wanted.join(", "))),
+        _ if base.name == "scratch" => {
+            ("scratch", format!("names {names}; distroless/static has them, if it needs them"))
+        }
+        _ => ("distroless/static", format!("names {names}; scratch serves if it never needs them")),
     };
-    Serves { base: own.to_owned(), why: format!("{path} is a static program and {more}"), already: base.is_bare() }
+    let why = format!("{path} is a static program and {more}");
+    Serves { base: own.to_owned(), why, already: base.is_bare() }
 }
 
 fn dynamic(base: &Base, path: &str, elf: &Elf, entrypoint: &Entrypoint) -> Serves {

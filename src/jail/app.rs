@@ -30,9 +30,9 @@ pub struct App {
     line: Line,
     pumps: Pumps,
     guard: Option<Guard>,
-    door: Option<Door>,
     /// It ends with the app.
     watcher: Option<JoinHandle<()>>,
+    door: Option<Door>,
     room: Arc<Room>,
     started: Instant,
     stop_signal: i32,
@@ -60,8 +60,8 @@ impl App {
             line,
             pumps,
             guard: None,
-            door: None,
             watcher: None,
+            door: None,
             room,
             started: Instant::now(),
             stop_signal,
@@ -103,6 +103,10 @@ impl App {
         self.guard = Some(guard);
     }
 
+    pub(super) fn watched_by(&mut self, watcher: JoinHandle<()>) {
+        self.watcher = Some(watcher);
+    }
+
     pub(super) fn sealed_by(&mut self, door: Door) {
         self.door = Some(door);
     }
@@ -110,10 +114,6 @@ impl App {
     /// The guard of its seal, where it has one.
     pub fn door(&self) -> Option<&Door> {
         self.door.as_ref()
-    }
-
-    pub(super) fn watched_by(&mut self, watcher: JoinHandle<()>) {
-        self.watcher = Some(watcher);
     }
 
     pub(super) fn has_brood(&mut self, has_brood: bool) {

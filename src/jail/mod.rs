@@ -75,12 +75,12 @@ pub struct Spec {
     pub no_new_privs: bool,
     /// The system call filter, and what shows that it is there.
     pub seccomp: Option<(Filter, Option<Witness>)>,
+    /// The same filter for a run that is watched ([`crate::seccomp::observe`]), and then in the place of the other.
+    pub observed: Option<Filter>,
     /// No exec after the app's own, and what its guard does.
     pub seal: Option<Guarding>,
     /// What could be executed without a file, and is taken away.
     pub exec_memory: exec_memory::Taken,
-    /// The same filter for a run that is watched ([`crate::seccomp::observe`]), and then in the place of the other.
-    pub observed: Option<Filter>,
     /// Landlock as a second wall, where the kernel has it.
     pub landlock: Option<landlock::Rules>,
     /// What the app may use of memory, processes and processors.

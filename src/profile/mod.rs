@@ -1,6 +1,7 @@
 //! What is allowed inside a jail: presets that behave as engines do, what was changed of them, and seccomp profiles.
 
 pub mod account;
+pub mod file;
 pub mod mount;
 pub mod preset;
 pub mod seccomp;
@@ -10,6 +11,7 @@ pub mod tmpfs;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use file::File;
 use mount::Bind;
 use preset::Preset;
 use settings::{Network, Sysctl, Ulimit};
@@ -51,6 +53,8 @@ pub struct Profile {
     pub volumes: Vec<String>,
     /// Files and folders of the host.
     pub binds: Vec<Bind>,
+    /// Files with content of their own, below tmpfs folders too.
+    pub files: Vec<File>,
     /// `NAME=value` after the image's own; a name alone takes that variable away.
     pub env: Vec<String>,
     /// Where the app starts, in place of what the image says.
@@ -73,6 +77,8 @@ pub struct Profile {
     pub network: Network,
     /// PID 1 is austere's own, which reaps and passes signals on; the app is its child.
     pub init: bool,
+    /// The signal that asks the app to end, in place of the image's.
+    pub stop_signal: Option<String>,
     /// What is given back or set otherwise than by the image and the preset, as the flags say it.
     pub relaxations: Vec<String>,
 }
@@ -107,6 +113,7 @@ impl Profile {
             tmpfs: Vec::new(),
             volumes: Vec::new(),
             binds: Vec::new(),
+            files: Vec::new(),
             env: Vec::new(),
             working_dir: None,
             entrypoint: None,
@@ -118,6 +125,7 @@ impl Profile {
             shm_size: None,
             network: Network::None,
             init: false,
+            stop_signal: None,
             relaxations: Vec::new(),
             preset,
         }

@@ -38,12 +38,7 @@ impl Read for Stream {
             Stream::Tls(stream) => stream.read(buf),
             Stream::Unix(stream) => stream.read(buf),
         };
-        read.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {} s", IDLE.as_secs()))
-            }
-            _ => error,
-        })
+        read.map_err(patience)
     }
 }
 
@@ -62,6 +57,16 @@ impl Write for Stream {
             Stream::Tls(stream) => stream.flush(),
             Stream::Unix(stream) => stream.flush(),
         }
+    }
+}
+
+/// What the end of a socket's patience is called.
+fn patience(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            io::Error::new(io::ErrorKind::TimedOut, "nothing came for too long")
+        }
+        _ => error,
     }
 }
 
@@ -166,7 +171,7 @@ fn handshake(url: &Url, error: io::Error) -> HttpError {
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             (format!("it hung up during the handshake{PLAIN}"), false)
         }
-        None => return HttpError::Broken { server, source: error },
+        None => return HttpError::Broken { server, source: patience(error) },
     };
     HttpError::Tls { server, why, is_tls }
 }

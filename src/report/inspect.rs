@@ -1,6 +1,7 @@
 //! What an image says of itself, and what its files say of its entrypoint: `austere.inspect/1`.
 
 pub mod contents;
+mod page;
 
 use std::fmt::Write as _;
 
@@ -13,12 +14,8 @@ use crate::image::{Compression, Config, Image, Protocol};
 use crate::inventory::elf::Linkage;
 use crate::inventory::{Entrypoint, Kind};
 use contents::ContentFacts;
+use page::Page;
 
-/// Columns of a section's name, and of a row's.
-const NAME: usize = 12;
-const ROW: usize = 14;
-/// How much is shown of a build step and of a label.
-const LONGEST: usize = 160;
 /// Enough of a digest to tell layers apart.
 const SHORT: usize = 12;
 
@@ -131,7 +128,7 @@ impl Inspection {
 
     /// For people.
     pub fn text(&self) -> String {
-        let mut page = Page { text: String::new(), section: "" };
+        let mut page = Page::default();
         let _ = writeln!(page.text, "{}  {}, {}", clean(&self.reference), self.kind, clean(&self.platform));
         page.section = "image";
         page.row("manifest", self.manifest_digest.iter().map(String::as_str));
@@ -245,30 +242,6 @@ pub(crate) fn size(bytes: u64) -> String {
         }
     }
     format!("{bytes} bytes")
-}
-
-pub(super) struct Page {
-    text: String,
-    /// The section whose first row is still to come.
-    section: &'static str,
-}
-
-impl Page {
-    /// A row for each value, the name at the first; no row without a value.
-    fn row<T: AsRef<str>>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
-        let mut name = clean(name);
-        for value in values {
-            let section = std::mem::take(&mut self.section);
-            if !section.is_empty() {
-                self.text.push('\n');
-            }
-            let value = clean(value.as_ref());
-            let short: String = value.chars().take(LONGEST).collect();
-            let more = if short.len() < value.len() { "…" } else { "" };
-            let _ = writeln!(self.text, "{section:NAME$}{name:ROW$}{short}{more}");
-            name.clear();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub use read_back::{read_back, writable_executable};
 pub use tree::enter as enter_tree;
 
 use crate::ids;
+use crate::profile::file::File;
 use crate::profile::mount::Bind;
 use crate::profile::tmpfs::Tmpfs;
 use crate::refusal::Refusal;
@@ -55,6 +56,8 @@ pub struct Plan {
     pub termination_log: bool,
     /// Files that engines write: path and content.
     pub files: Vec<(String, String)>,
+    /// Files with content of their own, in folders of a tmpfs too. They come after those.
+    pub placed: Vec<File>,
     /// Paths that are covered.
     pub masked_paths: Vec<String>,
     /// Paths that become read-only.
@@ -113,7 +116,9 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     kernel::mount_sys(plan, root)?;
     let junk = devices::mount_dev(plan, root, &devices)?;
     kernel::cover(plan, root, &devices)?;
-    declared.extend(writable::tmpfs(plan, root)?);
+    let tmpfs = writable::tmpfs(plan, root)?;
+    inside::place_files(plan, root)?;
+    declared.extend(writable::closed(plan, tmpfs)?);
     declared.extend(binds::mount(plan, root)?);
     if plan.read_only && plan.applies("read-only-root") {
         set_read_only(root)?;

@@ -36,6 +36,7 @@ pub fn enter(plan: &Plan) -> Result<Assembled, Refusal> {
         let owner = (tmpfs.uid.unwrap_or(0), tmpfs.gid.unwrap_or(0));
         writable.push(open_to(root.as_fd(), &path, tmpfs.mode.unwrap_or(0o1777), owner)?);
     }
+    inside::place_files(plan, root.as_fd())?;
     inside::make_dir(root.as_fd(), "/dev", inside::shown_mode(plan.ids))?;
     let dev = inside::open_mount_point(root.as_fd(), "/dev")?;
     devices(dev.as_fd())?;

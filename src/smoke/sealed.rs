@@ -74,6 +74,7 @@ impl Outcome {
             errno: Some("EACCES".to_owned()),
             pid: refused.pid,
             at_ms: u64::try_from(refused.at.saturating_duration_since(started).as_millis()).ok(),
+            relax: path.iter().map(|path| format!("--allow-exec {path}")).collect(),
             message: told(refused),
             advice,
             ..Finding::default()

@@ -1,83 +1,136 @@
 //! Images of the engines on this host, as `docker save` and `podman save` give them.
 //!
-//! A docker-archive names its layers at its end, so it is kept in a file without a name until it is unpacked; what was unpacked before
-//! is not read from there.
+//! An engine's id of an image is the digest of its configuration (but in docker's newer image store), which names the layers. So an image
+//! that was here before is known by its id, and is not exported again as long as its layers are in the store.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::io::{self, Read as _};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use serde_json::Value;
 
 use super::endpoint::{self, Endpoint};
-use super::holder::Holder;
-use super::{Found, Options, SourceError, docker as archive};
+use super::export::{Export, ExportError, How, ask, last_line, message};
+use super::holder::Part;
+use super::remembered::{Note, Place, Pulled};
+use super::{Found, Options, SourceError};
+use crate::digest::Digest;
+use crate::image::config::ConfigFile;
+use crate::image::{Compression, Image, Layer};
 use crate::platform::Platform;
-use crate::registry::http::{self, Request, Response};
+use crate::registry::http::{self, Connection};
 use crate::registry::url::Url;
 use crate::registry::{chain, tcp, unix};
 
 const DOCKER: &str = "docker";
 const PODMAN: &str = "podman";
-/// What is read of an engine's message.
-const MESSAGE_MAX: u64 = 16 << 10;
+/// What is read of an engine's description of an image.
+const DESCRIPTION_MAX: u64 = 4 << 20;
 
-/// An image of a Docker Engine.
-pub(super) fn docker(name: &str, options: &Options, wanted: &Platform) -> Result<Found, SourceError> {
+/// An image of a Docker Engine, with the note for when its layers were all right.
+pub(super) fn docker(name: &str, options: &Options, wanted: &Platform) -> Result<(Found, Option<Pulled>), SourceError> {
     let none = |why: String| SourceError::EngineHasNone { engine: DOCKER, name: name.to_owned(), why };
     let failed = |why: String| SourceError::Engine { engine: DOCKER, name: name.to_owned(), why };
     let endpoint = endpoint::find(|name| std::env::var(name).ok()).map_err(none)?;
+    let (connection, host) = connect(&endpoint).map_err(none)?;
     let full = with_tag(name);
-    let known = ask(&endpoint, &format!("/images/{full}/json")).map_err(none)?;
+    let known = ask(connection, &host, &format!("/images/{full}/json")).map_err(none)?;
     match known.status {
         200 => {}
         404 => return Err(none("it has no image of that name".to_owned())),
         _ => return Err(failed(message(known))),
     }
-    let export = ask(&endpoint, &format!("/images/{full}/get")).map_err(failed)?;
-    if export.status != 200 {
-        return Err(failed(message(export)));
-    }
-    let mut file = scratch(options).map_err(|error| failed(format!("no place for its export: {error}")))?;
-    let mut body = export.body;
-    io::copy(&mut body, &mut file).map_err(|error| failed(format!("its export broke off: {error}")))?;
-    found(&format!("docker-daemon:{name}"), file, wanted)
+    let mut bytes = Vec::new();
+    let mut body = known.body;
+    (&mut body).take(DESCRIPTION_MAX).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    let id = serde_json::from_slice::<Value>(&bytes).ok().and_then(|json| json["Id"].as_str().map(str::to_owned));
+    // Later there may be nobody who could connect: in a user namespace the groups of the caller count for nothing.
+    let connection = match body.into_connection() {
+        Some(connection) => connection,
+        None => connect(&endpoint).map_err(failed)?.0,
+    };
+    let how = How::Docker { connection, host, path: format!("/images/{full}/get") };
+    image(DOCKER, &format!("docker-daemon:{name}"), id, how, options, wanted).map_err(|error| named(error, failed))
 }
 
 /// An image of podman's, by podman itself: its storage has locks and forms of its own.
-pub(super) fn podman(name: &str, options: &Options, wanted: &Platform) -> Result<Found, SourceError> {
+pub(super) fn podman(name: &str, options: &Options, wanted: &Platform) -> Result<(Found, Option<Pulled>), SourceError> {
     let none = |why: String| SourceError::EngineHasNone { engine: PODMAN, name: name.to_owned(), why };
     let failed = |why: String| SourceError::Engine { engine: PODMAN, name: name.to_owned(), why };
-    let known = Command::new(PODMAN).args(["image", "exists", "--", name]).stdin(Stdio::null()).output();
+    let arguments = ["image", "inspect", "--format", "{{.Id}}", "--", name];
+    let known = Command::new(PODMAN).args(arguments).stdin(Stdio::null()).output();
     let known = known.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => none("it is not installed".to_owned()),
         _ => none(error.to_string()),
     })?;
-    match known.status.code() {
-        Some(0) => {}
-        Some(1) => return Err(none("it has no image of that name".to_owned())),
-        _ => return Err(none(last_line(&known.stderr, known.status))),
+    if !known.status.success() {
+        let why = last_line(&known.stderr, known.status);
+        let unknown = why.contains("no such image") || why.contains("image not known");
+        return Err(none(if unknown { "it has no image of that name".to_owned() } else { why }));
     }
-    let file = scratch(options).and_then(|file| Ok((file.try_clone()?, file)));
-    let (stdout, file) = file.map_err(|error| failed(format!("no place for its export: {error}")))?;
-    let mut save = Command::new(PODMAN);
-    save.args(["save", "--quiet", "--format", "docker-archive", "--", name]).stdin(Stdio::null()).stdout(stdout);
-    let saved = save.stderr(Stdio::piped()).output().map_err(|error| failed(error.to_string()))?;
-    if !saved.status.success() {
-        return Err(failed(last_line(&saved.stderr, saved.status)));
-    }
-    found(&format!("containers-storage:{name}"), file, wanted)
+    // A user's podman cannot be asked later: within austere's user namespace it would look into root's storage.
+    let id = String::from_utf8_lossy(&known.stdout).trim().to_owned();
+    let id = nix::unistd::geteuid().is_root().then(|| format!("sha256:{}", id.trim_start_matches("sha256:")));
+    let how = How::Podman { name: name.to_owned() };
+    image(PODMAN, &format!("containers-storage:{name}"), id, how, options, wanted).map_err(|error| named(error, failed))
 }
 
-fn found(name: &str, mut file: File, wanted: &Platform) -> Result<Found, SourceError> {
-    // Whoever wrote it left it at its end.
-    file.rewind().map_err(|source| SourceError::Read { path: name.into(), source })?;
-    archive::open(&Holder::file(name.as_ref(), file)?, None, wanted)
+/// Why an export failed, with the image's name.
+fn named(error: ExportError, failed: impl FnOnce(String) -> SourceError) -> SourceError {
+    match error {
+        ExportError::Failed(why) => failed(why),
+        ExportError::Source(error) => *error,
+    }
+}
+
+/// The image that an engine knows by `id`: as it was noted before, exported only if a layer of it is wanted; else exported now.
+fn image(
+    engine: &str,
+    name: &str,
+    id: Option<String>,
+    how: How,
+    options: &Options,
+    wanted: &Platform,
+) -> Result<(Found, Option<Pulled>), ExportError> {
+    let place = options.store.as_ref().zip(id.as_ref()).map(|(store, id)| Place::of_engine(store, engine, id, wanted));
+    let export = Export::new(name, how, options.store.clone(), wanted.clone());
+    if let (Some(note), Some(id)) = (place.as_ref().and_then(Place::read), &id) {
+        let export = Arc::new(export);
+        return match noted(&note, id, &export) {
+            Some(found) => Ok((found, None)),
+            None => export.now().map(|(found, _)| (found, None)),
+        };
+    }
+    let (found, config) = export.now()?;
+    // Where the id is another digest than the configuration's, nothing could be checked later.
+    let is_named = id.is_some_and(|id| Digest::sha256(&config).to_string() == id);
+    let pulled = place.filter(|_| is_named).and_then(|place| {
+        let sizes: Vec<u64> = found.0.layers.iter().map(|layer| layer.size).collect();
+        let note = place.note("sizes".to_owned(), serde_json::to_vec(&sizes).ok()?, config)?;
+        Some(Pulled { note, place })
+    });
+    Ok((found, pulled))
+}
+
+/// The image of a note; nothing when it makes no sense any more.
+fn noted(note: &Note, id: &str, export: &Arc<Export>) -> Option<Found> {
+    let config_digest = Digest::sha256(note.config.as_bytes());
+    let sizes: Vec<u64> = serde_json::from_str(&note.manifest).ok()?;
+    let file = ConfigFile::parse(note.config.as_bytes()).ok()?;
+    if config_digest.to_string() != id || sizes.len() != file.diff_ids.len() {
+        return None;
+    }
+    let mut layers = Vec::new();
+    let mut parts = Vec::new();
+    for (number, (size, diff_id)) in sizes.into_iter().zip(&file.diff_ids).enumerate() {
+        let created_by = file.created_by.get(number).cloned().flatten();
+        let (digest, compression) = (None, Compression::ByContent);
+        layers.push(Layer { digest, diff_id: diff_id.clone(), size, compression, created_by });
+        parts.push(vec![Part::Exported { export: Arc::clone(export), number, size }]);
+    }
+    let platform = file.platform.clone().unwrap_or_else(Platform::host);
+    let config_digest = Some(config_digest);
+    Some((Image { manifest_digest: None, config_digest, platform, config: file.config, layers }, parts))
 }
 
 /// Without a tag an engine would export all that the name has. An id has none.
@@ -87,63 +140,18 @@ fn with_tag(name: &str) -> String {
     if last.contains([':', '@']) || is_id { name.to_owned() } else { format!("{name}:latest") }
 }
 
-/// One question over a connection of its own.
-fn ask(endpoint: &Endpoint, path: &str) -> Result<Response, String> {
-    let (stream, host) = match endpoint {
+/// A connection, and the host that is named in requests over it.
+fn connect(endpoint: &Endpoint) -> Result<(Connection, String), String> {
+    match endpoint {
         Endpoint::Unix(socket) => {
             let stream = unix(socket).map_err(|error| format!("{}: {error}", socket.display()))?;
-            (stream, "docker".to_owned())
+            Ok((http::fresh(stream), "docker".to_owned()))
         }
         Endpoint::Tcp(address) => {
             let url = Url::parse(&format!("http://{address}/")).ok_or_else(|| format!("`{address}` is no address"))?;
-            (tcp(&url).map_err(|error| chain(&error))?, url.authority())
+            Ok((http::fresh(tcp(&url).map_err(|error| chain(&error))?), url.authority()))
         }
-    };
-    let request = Request { method: "GET", target: path, host: &host, fields: &[], body: b"" };
-    http::send(http::fresh(stream), DOCKER, &request).map_err(|(error, _)| chain(&error))
-}
-
-/// What an engine says in its JSON, or its status.
-fn message(response: Response) -> String {
-    let status = format!("{} {}", response.status, response.reason);
-    let mut bytes = Vec::new();
-    let mut body = response.body;
-    let _ = (&mut body).take(MESSAGE_MAX).read_to_end(&mut bytes);
-    let json: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
-    let text = json.as_ref().and_then(|json| json["message"].as_str());
-    text.map_or(status, |text| text.escape_debug().to_string())
-}
-
-fn last_line(stderr: &[u8], status: std::process::ExitStatus) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    last.map_or_else(|| status.to_string(), |line| line.trim().escape_debug().to_string())
-}
-
-/// A file without a name: whatever happens, nothing of it is left.
-fn scratch(options: &Options) -> io::Result<File> {
-    let folder = match &options.store {
-        Some(store) => {
-            // As the store itself would be made.
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(store)?;
-            store.clone()
-        }
-        None => std::env::temp_dir(),
-    };
-    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    match open(&folder, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
-        Ok(fd) => Ok(OwnedFd::into(fd)),
-        // Some file systems cannot (overlayfs before Linux 6.1).
-        Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT) => unnamed(&folder),
-        Err(errno) => Err(errno.into()),
     }
-}
-
-fn unnamed(folder: &Path) -> io::Result<File> {
-    let path = folder.join(format!(".export-{}", std::process::id()));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::SourceError;
 use super::archive::Archive;
+use super::export::Export;
 use super::remote::Remote;
 use crate::digest::{Digest, Hasher};
 use crate::image::manifest::Descriptor;
@@ -31,15 +32,25 @@ enum Form {
 /// A stretch of a file, or of memory, or a blob that is somewhere else.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
-    File { file: Arc<File>, offset: u64, size: u64 },
+    File {
+        file: Arc<File>,
+        offset: u64,
+        size: u64,
+    },
     Bytes(Vec<u8>),
     Remote(Blob),
+    /// A layer by its number in what an engine exports.
+    Exported {
+        export: Arc<Export>,
+        number: usize,
+        size: u64,
+    },
 }
 
 impl Part {
     pub(super) fn size(&self) -> u64 {
         match self {
-            Part::File { size, .. } => *size,
+            Part::File { size, .. } | Part::Exported { size, .. } => *size,
             Part::Bytes(bytes) => bytes.len() as u64,
             Part::Remote(blob) => blob.size,
         }
@@ -50,25 +61,32 @@ impl Part {
 pub(super) struct Parts<'a> {
     left: &'a [Part],
     at: u64,
-    remote: Option<BlobReader<'a>>,
+    other: Option<Box<dyn Read + Send + 'a>>,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn new(parts: &'a [Part]) -> Self {
-        Parts { left: parts, at: 0, remote: None }
+        Parts { left: parts, at: 0, other: None }
     }
 }
 
 impl Read for Parts<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while let Some(part) = self.left.first() {
-            if let Part::Remote(blob) = part {
-                // It ends where the connection does; whether that is right it sees itself.
-                let got = self.remote.get_or_insert_with(|| BlobReader::new(blob)).read(buf)?;
+            if self.other.is_none() {
+                self.other = match part {
+                    Part::Remote(blob) => Some(Box::new(BlobReader::new(blob))),
+                    Part::Exported { export, number, .. } => Some(Box::new(Parts::new(export.layer(*number)?))),
+                    Part::File { .. } | Part::Bytes(_) => None,
+                };
+            }
+            if let Some(other) = &mut self.other {
+                // It ends where it ends; whether that is right it, or who reads it, sees.
+                let got = other.read(buf)?;
                 if got > 0 || buf.is_empty() {
                     return Ok(got);
                 }
-                (self.left, self.remote) = (&self.left[1..], None);
+                (self.left, self.other) = (&self.left[1..], None);
                 continue;
             }
             let left = part.size() - self.at;
@@ -83,7 +101,7 @@ impl Read for Parts<'_> {
                     .get(usize::try_from(self.at).unwrap_or(usize::MAX)..)
                     .unwrap_or_default()
                     .read(&mut buf[..want])?,
-                Part::Remote(_) => 0,
+                Part::Remote(_) | Part::Exported { .. } => 0,
             };
             if got == 0 && want > 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));

@@ -10,6 +10,7 @@ mod endpoint;
 mod engine;
 mod error;
 mod example;
+mod export;
 mod holder;
 mod oci;
 mod opened;
@@ -124,8 +125,14 @@ pub fn open(reference: &Reference, options: &Options) -> Result<Opened, SourceEr
             let (found, pulled) = remote::open(name, options, &wanted)?;
             Ok(opened(Kind::Registry, found)?.with_pulled(pulled))
         }
-        Reference::DockerDaemon(name) => opened(Kind::DockerDaemon, engine::docker(name, options, &wanted)?),
-        Reference::ContainersStorage(name) => opened(Kind::ContainersStorage, engine::podman(name, options, &wanted)?),
+        Reference::DockerDaemon(name) => {
+            let (found, pulled) = engine::docker(name, options, &wanted)?;
+            Ok(opened(Kind::DockerDaemon, found)?.with_pulled(pulled))
+        }
+        Reference::ContainersStorage(name) => {
+            let (found, pulled) = engine::podman(name, options, &wanted)?;
+            Ok(opened(Kind::ContainersStorage, found)?.with_pulled(pulled))
+        }
         Reference::Named(name) => {
             let (kind, found, pulled) = named(name, options, &wanted)?;
             Ok(opened(kind, found)?.with_pulled(pulled))
@@ -133,17 +140,17 @@ pub fn open(reference: &Reference, options: &Options) -> Result<Opened, SourceEr
     }
 }
 
+/// How an engine is asked for an image by its name.
+type Engine = fn(&str, &Options, &Platform) -> Result<(Found, Option<Pulled>), SourceError>;
+
 /// A bare name: docker's image of that name, else podman's, else the registry's. Whoever asks for a fresh one means the registry's.
 fn named(name: &ImageName, options: &Options, wanted: &Platform) -> Result<(Kind, Found, Option<Pulled>), SourceError> {
     let mut tried = vec!["no file of that name".to_owned()];
     if options.pull != Pull::Always {
-        let engines = [
-            (Kind::DockerDaemon, engine::docker as fn(&str, &Options, &Platform) -> Result<Found, SourceError>),
-            (Kind::ContainersStorage, engine::podman),
-        ];
+        let engines = [(Kind::DockerDaemon, engine::docker as Engine), (Kind::ContainersStorage, engine::podman)];
         for (kind, open) in engines {
             match open(name.written(), options, wanted) {
-                Ok(found) => return Ok((kind, found, None)),
+                Ok((found, pulled)) => return Ok((kind, found, pulled)),
                 Err(SourceError::EngineHasNone { engine, why, .. }) => tried.push(format!("{engine}: {why}")),
                 Err(SourceError::Platform { there, .. }) => tried.push(format!("{kind}: for {there} only")),
                 Err(error) => return Err(error),

@@ -1,4 +1,4 @@
-//! What was pulled before: the manifest and configuration of a reference, in the store's folder `images/`.
+//! What was pulled before: the manifest and configuration of a reference, in the store's folder `images/`. And what engines gave before.
 //!
 //! They are small, and checked again when they are read: what was damaged is as if it had never been there. A note is written when
 //! every layer was right, so that a broken image is asked for again.
@@ -17,7 +17,7 @@ use crate::reference::ImageName;
 /// More than two documents of a registry take, escaped.
 const NOTE_MAX: u64 = 64 << 20;
 
-/// One image of one platform, as a registry gave it.
+/// One image of one platform, as a registry or an engine gave it. An engine's has the sizes of its layers for a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     /// The complete name.
@@ -61,6 +61,11 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn new(store: &Path, name: &ImageName, platform: &Platform) -> Self {
         Place { folder: store.join("images"), name: name.to_string(), platform: platform.to_string() }
+    }
+
+    /// For the image of this id in `engine`.
+    pub(super) fn of_engine(store: &Path, engine: &str, id: &str, platform: &Platform) -> Self {
+        Place { folder: store.join("images"), name: format!("{engine}: {id}"), platform: platform.to_string() }
     }
 
     fn file(&self) -> PathBuf {

@@ -80,10 +80,9 @@ pub(super) fn shape(name: &str) -> Shape {
     use At::{Dir, Fd, Path};
     let (does, at) = match name {
         "open" => (Does::Open(1), Path(0)),
-        "creat" => (Does::Make, Path(0)),
         "openat" => (Does::Open(2), Dir(0, 1)),
         "openat2" => (Does::OpenHow(2), Dir(0, 1)),
-        "mkdir" | "mknod" => (Does::Make, Path(0)),
+        "creat" | "mkdir" | "mknod" => (Does::Make, Path(0)),
         "mkdirat" | "mknodat" => (Does::Make, Dir(0, 1)),
         "symlink" | "link" => (Does::Make, Path(1)),
         "symlinkat" => (Does::Make, Dir(1, 2)),
@@ -100,8 +99,8 @@ pub(super) fn shape(name: &str) -> Shape {
         }
         "fchmod" | "fsetxattr" | "fremovexattr" => (Does::Mode, Fd(0)),
         "fchmodat" | "fchmodat2" | "futimesat" | "utimensat" => (Does::Mode, Dir(0, 1)),
-        "stat" | "lstat" => (Does::Look, Path(0)),
-        "newfstatat" | "statx" => (Does::Look, Dir(0, 1)),
+        "stat" | "lstat" | "readlink" => (Does::Look, Path(0)),
+        "newfstatat" | "statx" | "readlinkat" => (Does::Look, Dir(0, 1)),
         "access" => (Does::May(1), Path(0)),
         "faccessat" | "faccessat2" => (Does::May(2), Dir(0, 1)),
         "inotify_add_watch" => (Does::Look, Path(1)),

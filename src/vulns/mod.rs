@@ -176,3 +176,6 @@ fn optional(value: &Value) -> Option<String> {
 fn named(name: &str, version: &Value) -> String {
     format!("{name} {}", version.as_str().unwrap_or_default()).trim_end().to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -147,7 +148,34 @@ impl DockerRegistry {
     }
 }
 
-/// A certificate for 127.0.0.1 in `server.crt` and `server.key`, and who signed it in `ca.crt`.
+/// A proxy for CONNECT that leads to `address`, whatever is asked for. It says who asked for what.
+pub fn tunnel(address: &str) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (own, address) = (listener.local_addr().unwrap().to_string(), address.to_owned());
+    let (said, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut near = stream.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                near.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            if said.send(String::from_utf8(head).unwrap()).is_err() {
+                break;
+            }
+            near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+            let mut far = TcpStream::connect(&address).unwrap();
+            let (mut near_too, mut far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut near_too, &mut far_too));
+            std::thread::spawn(move || std::io::copy(&mut far, &mut near));
+        }
+    });
+    (own, heard)
+}
+
+/// A certificate for 127.0.0.1 and registry.invalid in `server.crt` and `server.key`, and who signed it in `ca.crt`.
 pub fn certificates(folder: &Path) {
     let openssl = |arguments: &str| run(Command::new("openssl").args(arguments.split(' ')).current_dir(folder));
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
@@ -157,7 +185,7 @@ pub fn certificates(folder: &Path) {
     openssl(&format!("req {key} -subj /CN=registry -keyout server.key -out server.csr"));
     fs::write(
         folder.join("ext"),
-        "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n",
+        "subjectAltName=IP:127.0.0.1,DNS:registry.invalid\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n",
     )
     .unwrap();
     openssl("x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out server.crt -extfile ext");

@@ -43,6 +43,9 @@ pub(super) fn sighted(
 ) -> anyhow::Result<(Outcome, Vec<Measure>, Sight)> {
     let mut sight = Sight::default();
     let mut measures = session.measures();
+    if let Some(refusal) = &wishes.refusal {
+        return Ok((smoke::not_allowed(refusal.clone()), measures, sight));
+    }
     let taken = if session.barred.is_some() { smoke::taken(plan) } else { None };
     let started = match (session.cannot_run(), taken) {
         (Some(check), _) => Err(NotStarted::Barred(check.clone())),

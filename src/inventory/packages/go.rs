@@ -253,4 +253,12 @@ mod tests {
         }
         assert_eq!(BuildInfo::read(b"\xff Go buildinf:"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(flags in 0u8..4, size in 0u8.., rest in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let bytes = [MAGIC, &[size, flags], &rest].concat();
+            BuildInfo::read(&bytes);
+        }
+    }
 }

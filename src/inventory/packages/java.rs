@@ -203,6 +203,21 @@ mod tests {
         assert_eq!(split("a-1-2.0-b"), ("a", Some("1-2.0-b")));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(rest in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let item = Item {
+                path: "/a.jar".into(), raw: None, layer: 0, kind: ItemKind::File, mode: 0, uid: 0, gid: 0, size: 0, inode: 0, names: 1, capability: None,
+            };
+            let mut reading = Reading { item: &item, found: Vec::new(), archives: 0, unpacked: 0 };
+            for bytes in [[b"PK\x03\x04", &rest[..]].concat(), [&rest[..], b"PK\x05\x06", &[0; 18]].concat()] {
+                let _ = reading.archive(Cursor::new(bytes), "/a.jar", 0);
+            }
+            Maven::parse(&String::from_utf8_lossy(&rest));
+            header(&String::from_utf8_lossy(&rest), "Name");
+        }
+    }
+
     #[test]
     fn manifests_go_on_after_a_space() {
         let manifest = "Manifest-Version: 1.0\r\nImplementation-Title: a lo\r\n ng name\r\nImplementation-Version: 2\r\n\r\nName: x\r\n";

@@ -125,7 +125,10 @@ impl ContentFacts {
     /// Adds the rows of the text.
     pub(super) fn rows(&self, page: &mut Page) {
         page.section = "base";
-        page.row("built on", [format!("{} {} ({})", self.base.name, self.base.version, self.base.why)]);
+        page.row(
+            "built on",
+            [format!("{} ({})", format!("{} {}", self.base.name, self.base.version).trim_end(), self.base.why)],
+        );
         if let Some(serves) = &self.serves {
             let name = if serves.already { "fits" } else { "would serve" };
             page.row(name, [format!("{}: {}", serves.base, serves.why)]);

@@ -11,6 +11,18 @@ use crate::trace::timeline::{Event, Kind, Wall};
 
 /// From here on a candidate is named as the cause.
 pub(super) const SURE: f32 = 42.0;
+/// What programs say that were not given the rights of their file.
+const SAYS: [&str; 9] = [
+    "no new privileges",
+    "no_new_privs",
+    "effective uid",
+    "setuid",
+    "must be root",
+    "not permitted",
+    "setgid",
+    "suid",
+    "authentication failure",
+];
 /// What a process may still get done between two refusals that belong together.
 const TOGETHER: f32 = 0.35;
 
@@ -58,7 +70,7 @@ impl Context<'_> {
         }
         found.extend(self.said());
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.event.seq.cmp(&a.event.seq)));
-        if let Some(first) = found.first().map(|best| self.first_of_its_kind(best, &found)) {
+        if let Some(first) = found.first().map(|best| Self::first_of_its_kind(best, &found)) {
             found.swap(0, first);
         }
         found
@@ -115,13 +127,19 @@ impl Context<'_> {
             (Some(_), _) => 20.0,
             (None, "EACCES" | "EPERM" | "EROFS") => 16.0,
             (None, "ENOENT" | "ENOTDIR") if event.call.starts_with("exec") => -6.0,
-            (None, "ENOENT" | "ENOTDIR" | "EEXIST") => -16.0,
+            (None, "ENOENT" | "ENOTDIR" | "EEXIST") if mention.as_ref().is_some_and(|mention| mention.names) => -16.0,
+            (None, "ENOENT" | "ENOTDIR" | "EEXIST") => -46.0,
             (None, _) => 0.0,
         };
-        let harmless = rule.rule.noise && strength < 40.0;
+        let says_path = match (&event.path, &mention) {
+            (Some(path), Some(mention)) => mention.line.contains(path.as_str()),
+            _ => true,
+        };
+        let harmless = rule.rule.noise && (strength < 40.0 || !says_path);
         // Looking and asking do not change anything, and programs ask about much.
         let looks = if event.writes || !is_look(event.call) { 0.0 } else { -6.0 };
         let elsewhere = if self.went_elsewhere(event) { -24.0 } else { 0.0 };
+        let tidying = if self.tidies_up(event) { -40.0 } else { 0.0 };
         // What no wall refused fails without hardening as well, and there the app works.
         let anyway = if self.works_unhardened && event.wall.is_none() { -8.0 } else { 0.0 };
         let last = if mention.as_ref().is_some_and(|mention| mention.lines_after < 3 && mention.strength > 0.0) {
@@ -129,9 +147,23 @@ impl Context<'_> {
         } else {
             0.0
         };
-        let score = wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + looks + anyway
-            - if harmless { 200.0 } else { 0.0 };
+        let score =
+            wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + tidying + looks + anyway
+                - if harmless { 200.0 } else { 0.0 };
         Some(Candidate { event, rule, score, mention })
+    }
+
+    /// Whether it takes away what could not be made: programs tidy up before they end.
+    fn tidies_up(&self, event: &Event) -> bool {
+        let made = |other: &Event| {
+            other.kind == Kind::Failed
+                && other.process == event.process
+                && other.path == event.path
+                && other.first_seq < event.first_seq
+                && other.writes
+                && !removes(other.call)
+        };
+        removes(event.call) && self.timeline.events.iter().any(made)
     }
 
     /// Whether the program did the same with success afterwards: made the same file in another folder, took another address.
@@ -152,21 +184,14 @@ impl Context<'_> {
     fn ignored<'a>(&'a self, event: &'a Event) -> Option<Candidate<'a>> {
         let rule = rules().iter().find(|rule| rule.rule.when.kind == Seen::Ignored)?;
         let (text, _) = words::after(self.timeline, event.first_seq);
-        const SAYS: [&str; 8] = [
-            "no new privileges",
-            "no_new_privs",
-            "effective uid",
-            "setuid",
-            "must be root",
-            "not permitted",
-            "setgid",
-            "suid",
-        ];
         let said = text.lines().find(|line| SAYS.iter().any(|words| line.to_lowercase().contains(words)));
         // More than for the question whether new privileges can be had, which such a program asks: this is why.
         let mention = said.map(|line| Mention::heard(line, 62.0));
         let strength = mention.as_ref().map_or(0.0, |mention| mention.strength);
-        let score = 14.0 + strength + self.nearness(event) + self.fate(event);
+        // It matters as long as the program runs, so nearness says nothing; and that of the app itself more than that of a helper.
+        let own = if event.process == 0 { 20.0 } else { 8.0 };
+        let silent = if strength > 0.0 { 0.0 } else { self.nearness(event) };
+        let score = 14.0 + strength + own + silent + self.fate(event);
         Some(Candidate { event, rule, score, mention })
     }
 
@@ -176,8 +201,20 @@ impl Context<'_> {
             let line = text.lines().find(|line| rule.asks(event.call, Seen::Asked) && rule.hears(line))?;
             Some((rule, line))
         });
-        // A name server is the only thing that is asked through a socket.
-        if let Some((rule, line)) = heard {
+        // Programs also say `must be root` of a call that was not permitted, which is then the cause.
+        let not_permitted = |other: &Event| {
+            other.kind == Kind::Failed
+                && other.seq > event.seq
+                && matches!(other.errno.as_deref(), Some("EPERM" | "EACCES"))
+                && other.wall.is_some()
+                && self.done_after(other) < 1.0
+                && !rules().iter().any(|rule| rule.rule.noise && rule.fits(other, |_| false))
+        };
+        let is_answer = |line: &str| {
+            let line = line.to_lowercase();
+            words::BE_ROOT.iter().any(|words| line.contains(words)) && self.timeline.events.iter().any(not_permitted)
+        };
+        if let Some((rule, line)) = heard.filter(|(_, line)| !is_answer(line)) {
             let strength = if words::is_mild(line) { 10.0 } else { 52.0 };
             let mention = Some(Mention::heard(line, strength));
             let score = 6.0 + strength + self.nearness(event) + self.fate(event);
@@ -191,9 +228,17 @@ impl Context<'_> {
                 && matches!(other.kind, Kind::Failed | Kind::Wrote | Kind::Asked | Kind::Started)
         });
         let process = &self.timeline.processes[event.process];
+        // `test "$(id -u)" = 0 || exit 1`
+        let is_helper = matches!(process.argv.first().and_then(|word| word.rsplit('/').next()), Some("id" | "whoami"));
+        let by_parent = process.parent.map(|parent| &self.timeline.processes[parent]).is_some_and(|parent| {
+            parent.end.is_some_and(|end| end != End::Exited(0)) && parent.progress - process.parent_progress < TOGETHER
+        });
+        if is_helper && by_parent {
+            return Some(Candidate { event, rule, score: 62.0, mention: None });
+        }
         let gave_up = process.end.is_some_and(|end| end != End::Exited(0)) && is_last && text.trim().is_empty();
         let done = self.done_after(event);
-        (gave_up && done < TOGETHER).then(|| Candidate { event, rule, score: 62.0, mention: None })
+        (gave_up && done < TOGETHER).then_some(Candidate { event, rule, score: 62.0, mention: None })
     }
 
     /// What the app said that names its cause, whatever it had been refused.
@@ -209,11 +254,17 @@ impl Context<'_> {
         let at = wrote
             .filter(|event| event.text.as_deref().is_some_and(|text| rule.hears(text) || line.contains(text.trim())));
         let at = at.map(|event| event.seq).next().unwrap_or(u64::MAX);
+        let is_owner = rule.rule.code == "file-owner";
         let is_user = matches!(rule.rule.code.as_str(), "D12" | "D13" | "D14" | "D15");
         let fits = |event: &&Event| {
             let asked = event.kind == Kind::Asked && event.path.as_deref() == Some("/etc/passwd");
             let failed = event.kind == Kind::Failed && (event.writes || event.call == "execve" || event.path.is_some());
-            if is_user { asked } else { failed }
+            let who = event.kind == Kind::Asked && matches!(event.call, "geteuid" | "getuid");
+            match () {
+                () if is_owner => who,
+                () if is_user => asked,
+                () => failed,
+            }
         };
         let before = || self.timeline.events.iter().filter(|event| event.first_seq < at).filter(fits);
         // Several folders that were tried in turn: the first.
@@ -223,12 +274,12 @@ impl Context<'_> {
             before().next_back()
         };
         let event = event.or_else(|| self.timeline.events.iter().rfind(|event| event.kind == Kind::Ended))?;
-        Some(Candidate { event, rule, score: 66.0 + self.fate(event), mention })
+        Some(Candidate { event, rule, score: 80.0 + self.fate(event), mention })
     }
 
     /// Of refusals that belong together the first is the cause: the same call, the same error, nothing done in between, and the app says the
     /// same of them. And what is missing because making it was refused is no cause of its own.
-    fn first_of_its_kind(&self, best: &Candidate<'_>, all: &[Candidate<'_>]) -> usize {
+    fn first_of_its_kind(best: &Candidate<'_>, all: &[Candidate<'_>]) -> usize {
         let event = best.event;
         let is_missing = event.kind == Kind::Failed && matches!(event.errno.as_deref(), Some("ENOENT" | "ENOTDIR"));
         let path = event.path.as_deref().unwrap_or_default();
@@ -245,10 +296,18 @@ impl Context<'_> {
                 && other.event.process == event.process
                 && other.event.call == event.call
                 && other.event.errno == event.errno
-                && (event.progress - other.event.progress).abs() < TOGETHER
+                && (event.progress - other.event.progress).abs() < 2.0 * TOGETHER
                 && match (&best.mention, &other.mention) {
                     (Some(one), Some(two)) if one.names && two.names && two.strength > 0.0 => {
                         one.line == two.line || words::template(&one.line) == words::template(&two.line)
+                    }
+                    // A series of files of one folder, of which the app says nothing: each key of a server.
+                    (one, two) if [one, two].iter().all(|m| m.as_ref().is_none_or(|m| m.strength.abs() < 20.0)) => {
+                        let folder = |path: &Option<String>| {
+                            path.as_ref().and_then(|path| Some(path.rsplit_once('/')?.0.to_owned()))
+                        };
+                        let (one, two) = (folder(&event.path), folder(&other.event.path));
+                        one.is_some() && one == two
                     }
                     _ => false,
                 };
@@ -265,6 +324,10 @@ fn stem(path: &str) -> Option<&str> {
     let name = path.rsplit('/').next()?;
     let stem = name.trim_end_matches(|c: char| c.is_ascii_alphanumeric()).trim_end_matches(['.', '-', '_']);
     (stem.len() >= 3).then_some(stem)
+}
+
+fn removes(call: &str) -> bool {
+    matches!(call, "unlink" | "unlinkat" | "rmdir")
 }
 
 fn is_look(call: &str) -> bool {
