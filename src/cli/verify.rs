@@ -195,17 +195,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
         is_hardened: wishes.profile.read_only && wishes.profile.capabilities.is_empty() && account.uid != 0,
         relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),
-        ids: Ids {
-            mode: match session.ids {
-                ids::Mode::Real => IdMode::Real,
-                ids::Mode::Mapped => IdMode::Mapped,
-                ids::Mode::Single => IdMode::Single,
-            },
-            uid: account.uid,
-            gid: account.gid,
-            groups: account.groups.clone(),
-            why: session.ids_why.clone(),
-        },
+        ids: who(&session),
         plan: &plan,
         outcome: &outcome,
         runs: &runs,
@@ -224,6 +214,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     });
     let run = levels::Run { wishes: &wishes, plan: &plan, outcome: &outcome, measures: &measures, sight: &sight };
     args.deliver(&args.levels.judge(verdict, &session, &run, disk.as_ref())?)
+}
+
+/// Who the app was.
+fn who(session: &Session) -> Ids {
+    let account = &session.account;
+    Ids {
+        mode: match session.ids {
+            ids::Mode::Real => IdMode::Real,
+            ids::Mode::Mapped => IdMode::Mapped,
+            ids::Mode::Single => IdMode::Single,
+        },
+        uid: account.uid,
+        gid: account.gid,
+        groups: account.groups.clone(),
+        why: session.ids_why.clone(),
+    }
 }
 
 /// Runs the app once more and watches it, so that the outcome can say why.
