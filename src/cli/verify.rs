@@ -28,7 +28,7 @@ use crate::smoke::{self, Answer};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::Durations;
-use crate::verdict::{Baseline, Evidence, Status, Verdict};
+use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
 use plan::PlanArgs;
 use trials::Trial;
@@ -153,7 +153,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
-        findings.extend(session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings);
+        let files = session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings;
+        diagnose::give_capabilities(&mut outcome, &files);
+        findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
     let (image, account) = (&session.opened.image, &session.account);

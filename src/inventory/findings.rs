@@ -179,5 +179,8 @@ pub(super) fn file_capabilities(path: &str, capabilities: FileCapabilities) -> F
     let advice =
         "remove them (setcap -r, or COPY the file, which drops them), or leave out the effective flag (setcap …=+p)";
     let finding = exec("D07", path, "EPERM", message, advice);
-    Finding { refused_by: Some("capabilities".to_owned()), ..finding }
+    let text = capabilities.text();
+    let names = text.split([',', ' ', '=', '+']).filter_map(|word| word.strip_prefix("cap_"));
+    let relax = names.map(|name| format!("--cap-add {}", name.to_uppercase())).collect();
+    Finding { refused_by: Some("capabilities".to_owned()), relax, ..finding }
 }

@@ -37,6 +37,8 @@ const WATCHED: &[&str] = &[
     "lstat",
     "newfstatat",
     "statx",
+    "readlink",
+    "readlinkat",
     "chdir",
     "fchdir",
     "chroot",

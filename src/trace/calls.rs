@@ -100,8 +100,8 @@ pub(super) fn shape(name: &str) -> Shape {
         }
         "fchmod" | "fsetxattr" | "fremovexattr" => (Does::Mode, Fd(0)),
         "fchmodat" | "fchmodat2" | "futimesat" | "utimensat" => (Does::Mode, Dir(0, 1)),
-        "stat" | "lstat" => (Does::Look, Path(0)),
-        "newfstatat" | "statx" => (Does::Look, Dir(0, 1)),
+        "stat" | "lstat" | "readlink" => (Does::Look, Path(0)),
+        "newfstatat" | "statx" | "readlinkat" => (Does::Look, Dir(0, 1)),
         "access" => (Does::May(1), Path(0)),
         "faccessat" | "faccessat2" => (Does::May(2), Dir(0, 1)),
         "inotify_add_watch" => (Does::Look, Path(1)),

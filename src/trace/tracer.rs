@@ -216,6 +216,10 @@ impl Tracer<'_> {
     fn failed(&mut self, tid: Pid, index: usize, call: &Call, errno: i32) {
         // Restarted calls (512 and up), and what says only that something takes time or is there already.
         let is_news = errno < 512 && ![libc::EINTR, libc::EAGAIN, libc::EINPROGRESS, libc::EALREADY].contains(&errno);
+        // readlink(2) of what is no link, which realpath(3) does for every part of a path.
+        if errno == libc::EINVAL && call.name.starts_with("readlink") {
+            return;
+        }
         if errno == libc::EINPROGRESS
             && let (Does::Connect(_), Some(path)) = (call.shape.does, self.path(tid, call))
         {

@@ -2,14 +2,34 @@
 
 use super::Facts;
 use crate::inventory::EntryKind;
-use crate::trace::timeline::Event;
+use crate::trace::timeline::{Event, Wall};
 
 /// Folders that are scratch space by custom: a tmpfs over all of it hides nothing of worth.
 const SCRATCH: [&str; 6] = ["/tmp", "/var/tmp", "/usr/tmp", "/run", "/var/run", "/var/lock"];
 
+/// Folders that a tmpfs would empty of what everything needs.
+const VITAL: [&str; 14] = [
+    "/",
+    "/etc",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/share",
+    "/usr/local",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/var",
+    "/var/lib",
+    "/dev",
+];
+
 /// What the words in braces stand for.
 pub(super) struct Place {
     words: Vec<(&'static str, String)>,
+    /// The flag where no folder can be given.
+    instead: &'static str,
 }
 
 impl Place {
@@ -28,13 +48,14 @@ impl Place {
             ("{program}", program.to_owned()),
             ("{capability}", capability.to_owned()),
         ];
-        Place { words }
+        let instead = if event.wall == Some(Wall::FileMode) { "--user 0" } else { "--read-only=false" };
+        Place { words, instead }
     }
 
     pub(super) fn filled(&self, text: &str) -> String {
-        // In the root itself there is no folder to give.
+        // Neither the root itself nor a folder full of what the image needs can be given.
         if text == "--tmpfs {scratch}" && self.word("{scratch}").is_empty() {
-            return "--read-only=false".to_owned();
+            return self.instead.to_owned();
         }
         self.words.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
     }
@@ -86,7 +107,7 @@ fn scratch(event: &Event, facts: &Facts<'_>) -> String {
             if is_folder { path.to_owned() } else { nearest(path, facts) }
         }
     };
-    if target == "/" || target.is_empty() {
+    if VITAL.contains(&target.as_str()) || target.is_empty() {
         return String::new();
     }
     // docker gives a tmpfs the mode that the folder has in the image.

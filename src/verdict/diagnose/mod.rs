@@ -90,6 +90,17 @@ pub fn degraded(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
     candidates.iter().take(2 * BESIDE).map(told).collect()
 }
 
+/// The flags that give a program the capabilities which its file asks for, where that is the cause.
+pub fn give_capabilities(outcome: &mut Outcome, files: &[Finding]) {
+    let asked = files.iter().filter(|finding| finding.code == "D07" && !finding.relax.is_empty());
+    for file in asked {
+        let same = |finding: &&mut Finding| finding.code == "D07" && finding.path == file.path;
+        for finding in outcome.findings.iter_mut().filter(same) {
+            finding.relax.clone_from(&file.relax);
+        }
+    }
+}
+
 /// Puts what was diagnosed into an outcome: the cause takes the place of what only says that the app failed.
 pub fn explain(outcome: &mut Outcome, diagnosed: Vec<Finding>) {
     let is_cause = |finding: &Finding| finding.role == Role::Cause;

@@ -115,13 +115,15 @@ impl Context<'_> {
             (Some(_), _) => 20.0,
             (None, "EACCES" | "EPERM" | "EROFS") => 16.0,
             (None, "ENOENT" | "ENOTDIR") if event.call.starts_with("exec") => -6.0,
-            (None, "ENOENT" | "ENOTDIR" | "EEXIST") => -16.0,
+            (None, "ENOENT" | "ENOTDIR" | "EEXIST") if mention.as_ref().is_some_and(|mention| mention.names) => -16.0,
+            (None, "ENOENT" | "ENOTDIR" | "EEXIST") => -46.0,
             (None, _) => 0.0,
         };
         let harmless = rule.rule.noise && strength < 40.0;
         // Looking and asking do not change anything, and programs ask about much.
         let looks = if event.writes || !is_look(event.call) { 0.0 } else { -6.0 };
         let elsewhere = if self.went_elsewhere(event) { -24.0 } else { 0.0 };
+        let tidying = if self.tidies_up(event) { -40.0 } else { 0.0 };
         // What no wall refused fails without hardening as well, and there the app works.
         let anyway = if self.works_unhardened && event.wall.is_none() { -8.0 } else { 0.0 };
         let last = if mention.as_ref().is_some_and(|mention| mention.lines_after < 3 && mention.strength > 0.0) {
@@ -129,9 +131,23 @@ impl Context<'_> {
         } else {
             0.0
         };
-        let score = wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + looks + anyway
-            - if harmless { 200.0 } else { 0.0 };
+        let score =
+            wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + tidying + looks + anyway
+                - if harmless { 200.0 } else { 0.0 };
         Some(Candidate { event, rule, score, mention })
+    }
+
+    /// Whether it takes away what could not be made: programs tidy up before they end.
+    fn tidies_up(&self, event: &Event) -> bool {
+        let made = |other: &Event| {
+            other.kind == Kind::Failed
+                && other.process == event.process
+                && other.path == event.path
+                && other.first_seq < event.first_seq
+                && other.writes
+                && !removes(other.call)
+        };
+        removes(event.call) && self.timeline.events.iter().any(made)
     }
 
     /// Whether the program did the same with success afterwards: made the same file in another folder, took another address.
@@ -152,7 +168,7 @@ impl Context<'_> {
     fn ignored<'a>(&'a self, event: &'a Event) -> Option<Candidate<'a>> {
         let rule = rules().iter().find(|rule| rule.rule.when.kind == Seen::Ignored)?;
         let (text, _) = words::after(self.timeline, event.first_seq);
-        const SAYS: [&str; 8] = [
+        const SAYS: [&str; 9] = [
             "no new privileges",
             "no_new_privs",
             "effective uid",
@@ -161,12 +177,16 @@ impl Context<'_> {
             "not permitted",
             "setgid",
             "suid",
+            "authentication failure",
         ];
         let said = text.lines().find(|line| SAYS.iter().any(|words| line.to_lowercase().contains(words)));
         // More than for the question whether new privileges can be had, which such a program asks: this is why.
         let mention = said.map(|line| Mention::heard(line, 62.0));
         let strength = mention.as_ref().map_or(0.0, |mention| mention.strength);
-        let score = 14.0 + strength + self.nearness(event) + self.fate(event);
+        // It matters as long as the program runs, so nearness says nothing; and that of the app itself more than that of a helper.
+        let own = if event.process == 0 { 20.0 } else { 8.0 };
+        let silent = if strength > 0.0 { 0.0 } else { self.nearness(event) };
+        let score = 14.0 + strength + own + silent + self.fate(event);
         Some(Candidate { event, rule, score, mention })
     }
 
@@ -209,11 +229,17 @@ impl Context<'_> {
         let at = wrote
             .filter(|event| event.text.as_deref().is_some_and(|text| rule.hears(text) || line.contains(text.trim())));
         let at = at.map(|event| event.seq).next().unwrap_or(u64::MAX);
+        let is_owner = rule.rule.code == "file-owner";
         let is_user = matches!(rule.rule.code.as_str(), "D12" | "D13" | "D14" | "D15");
         let fits = |event: &&Event| {
             let asked = event.kind == Kind::Asked && event.path.as_deref() == Some("/etc/passwd");
             let failed = event.kind == Kind::Failed && (event.writes || event.call == "execve" || event.path.is_some());
-            if is_user { asked } else { failed }
+            let who = event.kind == Kind::Asked && matches!(event.call, "geteuid" | "getuid");
+            match () {
+                () if is_owner => who,
+                () if is_user => asked,
+                () => failed,
+            }
         };
         let before = || self.timeline.events.iter().filter(|event| event.first_seq < at).filter(fits);
         // Several folders that were tried in turn: the first.
@@ -223,7 +249,7 @@ impl Context<'_> {
             before().next_back()
         };
         let event = event.or_else(|| self.timeline.events.iter().rfind(|event| event.kind == Kind::Ended))?;
-        Some(Candidate { event, rule, score: 66.0 + self.fate(event), mention })
+        Some(Candidate { event, rule, score: 80.0 + self.fate(event), mention })
     }
 
     /// Of refusals that belong together the first is the cause: the same call, the same error, nothing done in between, and the app says the
@@ -245,10 +271,18 @@ impl Context<'_> {
                 && other.event.process == event.process
                 && other.event.call == event.call
                 && other.event.errno == event.errno
-                && (event.progress - other.event.progress).abs() < TOGETHER
+                && (event.progress - other.event.progress).abs() < 2.0 * TOGETHER
                 && match (&best.mention, &other.mention) {
                     (Some(one), Some(two)) if one.names && two.names && two.strength > 0.0 => {
                         one.line == two.line || words::template(&one.line) == words::template(&two.line)
+                    }
+                    // A series of files of one folder, of which the app says nothing: each key of a server.
+                    (one, two) if [one, two].iter().all(|m| m.as_ref().is_none_or(|m| m.strength.abs() < 20.0)) => {
+                        let folder = |path: &Option<String>| {
+                            path.as_ref().and_then(|path| Some(path.rsplit_once('/')?.0.to_owned()))
+                        };
+                        let (one, two) = (folder(&event.path), folder(&other.event.path));
+                        one.is_some() && one == two
                     }
                     _ => false,
                 };
@@ -265,6 +299,10 @@ fn stem(path: &str) -> Option<&str> {
     let name = path.rsplit('/').next()?;
     let stem = name.trim_end_matches(|c: char| c.is_ascii_alphanumeric()).trim_end_matches(['.', '-', '_']);
     (stem.len() >= 3).then_some(stem)
+}
+
+fn removes(call: &str) -> bool {
+    matches!(call, "unlink" | "unlinkat" | "rmdir")
 }
 
 fn is_look(call: &str) -> bool {

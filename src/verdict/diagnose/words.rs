@@ -91,7 +91,7 @@ fn strength(event: &Event, line: &str) -> f32 {
         has(&["fatal", "emerg", "panic", "critical", "abort", "exiting", "giving up", "traceback", "cannot start"]);
     match (mild, grave) {
         // It is shrugged off in so many words, if the line is about this call at all.
-        (true, false) if sure >= 30.0 => -15.0,
+        (true, false) if sure >= 30.0 || path >= 0.95 => -15.0,
         (true, false) => 0.0,
         (_, true) => sure + 5.0,
         _ => sure,
@@ -153,6 +153,12 @@ fn says_path(line: &str, path: &str) -> f32 {
     }
     if last.len() >= 3 && has_word(line, last) {
         return 0.8;
+    }
+    // `Unable to write pid file` names what it is for.
+    const KINDS: [(&str, &str); 4] =
+        [(".pid", "pid"), (".sock", "socket"), (".lock", "lock file"), (".log", "log file")];
+    if KINDS.iter().any(|(end, word)| last.ends_with(end) && line.contains(word)) {
+        return 0.7;
     }
     // `No usable temporary directory found in ['/tmp', …]` is about a file in it.
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
