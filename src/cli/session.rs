@@ -117,7 +117,7 @@ pub(super) struct ImageArgs {
 
 impl ImageArgs {
     /// The user with all groups that were asked for.
-    fn user(&self) -> Result<User, AccountError> {
+    pub(super) fn user(&self) -> Result<User, AccountError> {
         self.user.clone().with_groups(&self.group_add)
     }
 
@@ -382,18 +382,27 @@ impl Session {
         }
     }
 
+    /// Who a user is by the image's own files.
+    pub(super) fn account_of(&self, user: &User) -> Result<Account, AccountError> {
+        resolve(user, &self.accounts)
+    }
+
     /// The same image for another user: the one it names itself.
     pub(super) fn as_shipped(&self) -> anyhow::Result<Session> {
+        match self.opened.image.config.user.as_str() {
+            "" => self.for_user(&User::ROOT),
+            user => self.for_user(&user.parse()?),
+        }
+    }
+
+    /// The same image for another user.
+    pub(super) fn for_user(&self, user: &User) -> anyhow::Result<Session> {
         // What uid 0 may do does not depend on permission bits, so the projection for another user serves it as well.
-        let user = match self.opened.image.config.user.as_str() {
-            "" => User::ROOT,
-            user => user.parse()?,
-        };
-        let account = resolve(&user, &self.accounts)?;
+        let account = resolve(user, &self.accounts)?;
         has_place(self.ids, &account)?;
         let is_projected = self.ids == ids::Mode::Single && account.uid != 0 && account != self.account;
         let (files, account) = if is_projected {
-            let (files, _, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, &user)?;
+            let (files, _, account) = unpack(&self.opened, &self.store, &self.limits, self.ids, user)?;
             (Rc::new(files), account)
         } else {
             (Rc::clone(&self.files), account)

@@ -1,9 +1,9 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
-mod attempt;
+pub(super) mod attempt;
 mod plan;
 mod trials;
-mod watched;
+pub(super) mod watched;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use anyhow::Context;
 
 use super::Format;
 use super::container::ContainerArgs;
+use super::fit::{self, SearchArgs};
 use super::launch;
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
@@ -27,7 +28,7 @@ use crate::smoke::plan::Plan;
 use crate::smoke::{self, Answer};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
-use crate::verdict::run::Durations;
+use crate::verdict::run::{Durations, Fit};
 use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
 use plan::PlanArgs;
@@ -61,6 +62,11 @@ pub(super) struct Args {
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
     pub trace: Option<Option<PathBuf>>,
+    /// When it fails, find the least that has to be given back for it to work, as `austere fit` does
+    #[arg(long, help_heading = "Fit")]
+    pub fit: bool,
+    #[command(flatten)]
+    pub search: SearchArgs,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -86,7 +92,7 @@ pub(super) struct Args {
 
 impl Args {
     /// Writes the verdict to standard output and gives its exit code.
-    fn deliver(&self, verdict: &Verdict) -> anyhow::Result<ExitCode> {
+    pub(super) fn deliver(&self, verdict: &Verdict) -> anyhow::Result<ExitCode> {
         super::print(&match self.format {
             Format::Text if self.quiet => report::text::judgement(verdict),
             Format::Text => report::text::render(verdict),
@@ -100,8 +106,14 @@ impl Args {
     }
 }
 
-/// Runs the image hardened, and when it fails once more as the engine would run it with no flags.
+/// Judges, and says so.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.deliver(&judged(args, args.fit)?)
+}
+
+/// Runs the image hardened, and when it fails once more as the engine would run it with no flags; then finds what would make it work, if that
+/// is asked for.
+pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     let (started_at, begun) = (SystemTime::now(), Instant::now());
     anyhow::ensure!(!args.quiet || args.format == Format::Text, "--quiet is for --format text: JSON has no first line");
     if let Some(path) = &args.phases {
@@ -158,8 +170,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
+    let fit = if fits {
+        let runs = [runs.len(), usize::from(unhardened_took.is_some()), usize::from(watched.is_some())].iter().sum();
+        let begun = fit::Begun { outcome: &outcome, baseline, runs };
+        fit::search(args, &session, &wishes, &plan, &begun)?
+    } else {
+        Fit::default()
+    };
     let (image, account) = (&session.opened.image, &session.account);
-    let verdict = Verdict::new(Evidence {
+    let mut verdict = Verdict::new(Evidence {
         started_at,
         host: Host::here(sys::landlock_abi::landlock_abi().ok().and_then(|abi| abi.try_into().ok())),
         image: ImageFacts::new(
@@ -197,7 +216,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ..Durations::default()
         },
     });
-    args.deliver(&verdict)
+    verdict.fit = fit;
+    fit::hand_over(&mut verdict)?;
+    Ok(verdict)
 }
 
 /// Passes on what the app wrote, with nothing in it that a terminal acts on.

@@ -9,7 +9,7 @@ use super::clean;
 use crate::finding::{Finding, Severity};
 use crate::measure::{Measure, MeasureStatus};
 use crate::smoke::{ProbeStatus, span};
-use crate::verdict::run::{Durations, ProbeFacts, RunStatus};
+use crate::verdict::run::{Durations, Fit, ProbeFacts, RunStatus};
 use crate::verdict::{Baseline, Reached, Status, Verdict};
 
 /// Columns of the page, of a section's name, and of the state that starts a row.
@@ -42,6 +42,7 @@ pub fn render(verdict: &Verdict) -> String {
     }
     baseline(&mut page, verdict);
     findings(&mut page, verdict);
+    fit(&mut page, &verdict.fit);
     times(&mut page, &verdict.durations_ms);
     page.text
 }
@@ -193,6 +194,35 @@ fn findings(page: &mut Page, verdict: &Verdict) {
         page.row(state, style, &format!("{} [{}]", finding.message, finding.code));
         if let Some(advice) = &finding.advice {
             page.row("", FAINT, &format!("hint: {advice}"));
+        }
+    }
+}
+
+/// The least that has to be given back, each with what asked for it.
+fn fit(page: &mut Page, fit: &Fit) {
+    if fit.runs == 0 {
+        return;
+    }
+    page.section("fit");
+    let cost = format!("{} sets in {} runs", fit.tried, fit.runs);
+    match fit.status {
+        Reached::Reached => {
+            let count = match fit.relaxations.len() {
+                0 => "nothing has to be given back".to_owned(),
+                1 => "one relaxation".to_owned(),
+                count => format!("{count} relaxations"),
+            };
+            page.row("proven", GOOD, &format!("{count}, {} passes in a row; {cost}", fit.proven));
+        }
+        Reached::Failed => page.row("none", BAD, &format!("{}; {cost}", fit.reason)),
+        Reached::NotTried => page.row("unknown", DOUBT, &format!("{}; {cost}", fit.reason)),
+    }
+    for given in &fit.relaxations {
+        page.row(given.what.kind(), FAINT, &given.evidence);
+    }
+    for command in [&fit.docker, &fit.podman].into_iter().flatten() {
+        for line in command.lines() {
+            page.raw(line);
         }
     }
 }
