@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::session::Session;
 use crate::caps;
 use crate::cgroup;
+use crate::fit::PORT_START;
 use crate::ids::Identity;
 use crate::image;
 use crate::jail::{Spec, Stdio};
@@ -82,7 +83,10 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         limits: wishes.limits,
         network: profile.network,
         room: netns::Settings {
-            port_start: Some(preset.unprivileged_port_start).filter(|_| profile.network == Network::None),
+            // What the flags set is read back as a parameter of its own.
+            port_start: Some(preset.unprivileged_port_start)
+                .filter(|_| profile.network == Network::None)
+                .filter(|_| !profile.sysctls.iter().any(|sysctl| sysctl.name == PORT_START)),
             ping_group_range: preset.ping_group_range,
             ipv6: preset.ipv6,
         },

@@ -4,6 +4,6 @@ mod relaxation;
 mod search;
 mod suggest;
 
-pub use relaxation::{ApplyError, Given, PORT_START, Relaxation, Scratch, Set, allowing};
+pub use relaxation::{ApplyError, Given, PORT_START, Relaxation, Scratch, Set, Why, allowing};
 pub use search::{Budget, Found, Known, PROOF, Runner, Trial, search};
 pub use suggest::{Facts, evidence};

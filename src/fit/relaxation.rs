@@ -66,6 +66,18 @@ pub struct Given {
     pub what: Relaxation,
     /// The cause that asked for it: `D02: mkdir on /var/lib/nginx/body gets EROFS`.
     pub evidence: String,
+    /// What would be better than giving it back: a change to the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub better: Option<String>,
+}
+
+/// Why something is given back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Why {
+    /// The cause in a few words.
+    pub evidence: String,
+    /// What would be better.
+    pub better: Option<String>,
 }
 
 /// What cannot be given back after all.
@@ -106,10 +118,10 @@ impl Set {
 
     /// The same and one more. A tmpfs takes in those below it, a user takes another's place.
     #[must_use]
-    pub fn with(&self, what: Relaxation, evidence: &str) -> Self {
+    pub fn with(&self, what: Relaxation, why: &Why) -> Self {
         let mut all = self.0.clone();
         let mut what = what;
-        let mut reasons = vec![evidence.to_owned()];
+        let mut reasons = vec![why.evidence.clone()];
         if let Relaxation::Tmpfs(new) = &mut what {
             all.retain(|given| match &given.what {
                 Relaxation::Tmpfs(old) if is_below(&old.path, &new.path) => {
@@ -118,6 +130,7 @@ impl Set {
                     reasons.push(given.evidence.clone());
                     false
                 }
+                Relaxation::Volume(old) => !is_below(old, &new.path),
                 _ => true,
             });
         }
@@ -134,7 +147,7 @@ impl Set {
         if !all.iter().any(|given| given.what == what) {
             reasons.reverse();
             reasons.dedup();
-            all.push(Given { what, evidence: reasons.join("; ") });
+            all.push(Given { what, evidence: reasons.join("; "), better: why.better.clone() });
         }
         all.sort_by(|a, b| a.what.cmp(&b.what));
         Set(all)
@@ -330,28 +343,32 @@ pub fn is_below(path: &str, folder: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn why(evidence: &str) -> Why {
+        Why { evidence: evidence.to_owned(), better: None }
+    }
+
     fn tmpfs(path: &str) -> Relaxation {
         Relaxation::Tmpfs(Scratch { owned: true, ..Scratch::at(path) })
     }
 
     #[test]
     fn a_set_has_one_of_what_there_can_be_one_of() {
-        let set = Set::default().with(tmpfs("/run/a"), "one").with(tmpfs("/run/b"), "two").with(tmpfs("/run"), "three");
+        let set = Set::default().with(tmpfs("/run/a"), &why("one")).with(tmpfs("/run/b"), &why("two")).with(tmpfs("/run"), &why("three"));
         assert_eq!(set.key(), [Relaxation::Tmpfs(Scratch { owned: true, ..Scratch::at("/run") })]);
         assert_eq!(set.given()[0].evidence, "two; one; three");
-        let set = set.with(Relaxation::User("app".to_owned()), "").with(Relaxation::Root, "");
+        let set = set.with(Relaxation::User("app".to_owned()), &why("")).with(Relaxation::Root, &why(""));
         assert_eq!((set.user(), set.given().len()), (Some("0"), 2));
-        assert!(set.with(Relaxation::Volume("/run".to_owned()), "").scratches().next().is_none());
+        assert!(set.with(Relaxation::Volume("/run".to_owned()), &why("")).scratches().next().is_none());
     }
 
     #[test]
     fn a_set_changes_the_profile_and_reads_back_as_flags() {
         let base = Profile::hardened("docker".parse().unwrap());
         let set = Set::default()
-            .with(tmpfs("/run"), "")
-            .with(Relaxation::LowPorts, "")
-            .with(Relaxation::Syscall("clone".to_owned()), "")
-            .with(Relaxation::Capability("CHOWN".to_owned()), "")
+            .with(tmpfs("/run"), &why(""))
+            .with(Relaxation::LowPorts, &why(""))
+            .with(Relaxation::Syscall("clone".to_owned()), &why(""))
+            .with(Relaxation::Capability("CHOWN".to_owned()), &why(""))
             .sized(64 << 20);
         let profile = set.applied(&base, 7).unwrap();
         assert_eq!(profile.tmpfs[0].to_string(), "/run:rw,noexec,nosuid,nodev,size=67108864,uid=7");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::relaxation::{Relaxation, Set};
+use super::relaxation::{Relaxation, Set, Why};
 use super::suggest::{self, Facts};
 use crate::finding::Finding;
 use crate::profile::preset::TmpfsStyle;
@@ -261,21 +261,27 @@ impl<R: Runner> Search<'_, '_, R> {
     fn minimal(&mut self, set: Set) -> Result<Set, Stop<R::Error>> {
         let mut set = set;
         self.best = set.clone();
+        // Many of a kind go in halves, which takes fewer runs than one by one.
         for kind in ["capability", "tmpfs"] {
             let all = set.key();
             let group: Vec<_> = all.iter().filter(|what| what.kind() == kind).collect();
-            if group.len() > 1 && group.len() < all.len() {
-                let next = set.without(&group);
-                if self.works_without(&next, &format!("every {kind}"))? {
-                    set = next;
+            let mut size = if group.len() < all.len() { group.len() } else { group.len().div_ceil(2) };
+            while size > 1 {
+                for some in group.chunks(size) {
+                    let next = set.without(some);
+                    if next != set && self.works_without(&next, &format!("{} of {kind}", some.len()))? {
+                        set = next;
+                        self.best = set.clone();
+                    }
                 }
+                size = size.div_ceil(2).min(size - 1);
             }
         }
         loop {
             let before = set.clone();
             for what in set.key().iter().rev() {
                 let next = set.without(&[what]);
-                if self.works_without(&next, &self.runner.flags(&Set::default().with(what.clone(), "")))? {
+                if self.works_without(&next, &self.runner.flags(&Set::default().with(what.clone(), &Why::default())))? {
                     set = next;
                     self.best = set.clone();
                 }

@@ -1,15 +1,15 @@
 //! From a cause to what might take it away: sets to try, the smallest risk first.
 
-use super::relaxation::{Relaxation, Scratch, Set};
+use super::relaxation::{Relaxation, Scratch, Set, Why};
 use crate::finding::Finding;
 use crate::inventory::{EntryKind, Tree};
 use crate::profile::settings::Ulimit;
 use crate::profile::tmpfs::Tmpfs;
 
 /// Folders full of what everything needs: a tmpfs would empty them.
-const VITAL: [&str; 18] = [
+const VITAL: [&str; 16] = [
     "/", "/etc", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share", "/usr/local", "/usr/local/bin", "/bin", "/sbin",
-    "/lib", "/lib64", "/var", "/var/lib", "/var/cache", "/dev", "/opt",
+    "/lib", "/lib64", "/var", "/var/lib", "/dev",
 ];
 /// Scratch space by custom.
 const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
@@ -36,7 +36,7 @@ pub fn evidence(cause: &Finding) -> String {
 
 /// What might help against `cause`, on top of `set`; nothing that is the same as `set`.
 pub fn proposals(cause: &Finding, set: &Set, facts: &Facts<'_>) -> Vec<Set> {
-    let mut all = Proposals { set, facts, why: evidence(cause), sets: Vec::new() };
+    let mut all = Proposals { set, facts, why: Why { evidence: evidence(cause), better: cause.advice.clone() }, sets: Vec::new() };
     let path = cause.path.as_deref().filter(|path| path.starts_with('/')).unwrap_or_default();
     let errno = cause.errno.as_deref().unwrap_or_default();
     match errno {
@@ -71,7 +71,7 @@ pub fn proposals(cause: &Finding, set: &Set, facts: &Facts<'_>) -> Vec<Set> {
 
 /// What can be tried where the evidence leads nowhere, the smallest risk first; the last is all that there is.
 pub fn blind(set: &Set, facts: &Facts<'_>) -> Vec<Set> {
-    let why = "no cause was seen that could be taken away".to_owned();
+    let why = Why { evidence: "no cause was seen that could be taken away".to_owned(), better: None };
     let mut all = Proposals { set, facts, why, sets: Vec::new() };
     let scratch: Vec<_> = SCRATCH.iter().map(|path| all.scratch(path)).collect();
     all.give(&scratch[..1]);
@@ -139,7 +139,7 @@ impl Flags {
 struct Proposals<'a> {
     set: &'a Set,
     facts: &'a Facts<'a>,
-    why: String,
+    why: Why,
     sets: Vec<Set>,
 }
 

@@ -5,7 +5,7 @@ mod kubernetes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::fit::{Given, PORT_START, Relaxation, Set};
+use crate::fit::{Given, PORT_START, Relaxation, Scratch, Set, Why};
 
 /// Whom a fit is handed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +80,7 @@ impl Order {
     fn user(&self) -> String {
         let mut set = Set::default();
         for given in &self.fit.relaxations {
-            set = set.with(given.what.clone(), "");
+            set = set.with(given.what.clone(), &Why::default());
         }
         set.user().map_or_else(|| self.ids.uid.to_string(), str::to_owned)
     }
@@ -129,7 +129,7 @@ impl Order {
         }
         words.extend(self.ports().iter().map(|port| format!("-p {port}:{port}")));
         words.push(quoted(&self.image));
-        let mut text: String = self.notes(engine.adds_passwd_line()).iter().map(|note| format!("# {note}\n")).collect();
+        let mut text: String = self.notes(engine.adds_passwd_line()).iter().map(|note| comment(note)).collect();
         text.push_str(&words.join(" "));
         text.push('\n');
         text
@@ -156,8 +156,22 @@ impl Order {
                 _ => None,
             });
         }
+        notes.extend(self.better());
         notes.dedup();
         notes
+    }
+
+    /// What would be better than each relaxation, said once.
+    fn better(&self) -> Vec<String> {
+        let mut all: Vec<(String, &str)> = Vec::new();
+        for Given { what, better, .. } in &self.fit.relaxations {
+            let Some(better) = better else { continue };
+            match all.iter_mut().find(|(_, said)| said == better) {
+                Some((flags, _)) => *flags = format!("{flags} {}", what.flag(self.uid())),
+                None => all.push((what.flag(self.uid()), better)),
+            }
+        }
+        all.into_iter().map(|(flags, better)| format!("better than {flags}: {better}")).collect()
     }
 
     fn compose(&self) -> String {
@@ -220,7 +234,7 @@ trait Engine {
     fn name(&self) -> &'static str;
     fn closes_low_ports(&self) -> bool;
     fn adds_passwd_line(&self) -> bool;
-    fn tmpfs(&self, scratch: &crate::fit::Scratch, uid: u32) -> String;
+    fn tmpfs(&self, scratch: &Scratch, uid: u32) -> String;
 
     fn flag(&self, what: &Relaxation, uid: u32) -> Option<String> {
         match what {
@@ -253,7 +267,7 @@ impl Engine for Docker {
         false
     }
 
-    fn tmpfs(&self, scratch: &crate::fit::Scratch, uid: u32) -> String {
+    fn tmpfs(&self, scratch: &Scratch, uid: u32) -> String {
         scratch.flag(uid)
     }
 }
@@ -274,11 +288,16 @@ impl Engine for Podman {
         true
     }
 
-    fn tmpfs(&self, scratch: &crate::fit::Scratch, _: u32) -> String {
+    fn tmpfs(&self, scratch: &Scratch, _: u32) -> String {
         let noexec = if scratch.exec { "" } else { ",noexec" };
         let size = scratch.size.map_or_else(String::new, |size| format!(",size={}m", size >> 20));
         format!("{}:rw{noexec}{size}", scratch.path)
     }
+}
+
+/// A note on one line, whatever an image's paths are.
+fn comment(note: &str) -> String {
+    format!("# {}\n", super::clean(note))
 }
 
 /// For a shell.
@@ -288,7 +307,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn yaml(notes: &[String], value: &Value) -> String {
-    let mut text: String = notes.iter().map(|note| format!("# {note}\n")).collect();
+    let mut text: String = notes.iter().map(|note| comment(note)).collect();
     // JSON values can all be said in YAML.
     text.push_str(&serde_saphyr::to_string(value).unwrap_or_default());
     text

@@ -221,7 +221,7 @@ fn fit(page: &mut Page, fit: &Fit) {
         page.row(given.what.kind(), FAINT, &given.evidence);
     }
     for command in [&fit.docker, &fit.podman].into_iter().flatten() {
-        for line in command.lines() {
+        for line in command.lines().filter(|line| !line.starts_with("# better")) {
             page.raw(line);
         }
     }

@@ -130,7 +130,7 @@ pub struct Fit {
     /// Whether a set was found. Nothing at all is a set, too.
     pub status: Reached,
     /// The same in one sentence; why there is none.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// The set, the smallest risk first.
     pub relaxations: Vec<Given>,

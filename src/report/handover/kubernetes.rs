@@ -118,6 +118,7 @@ pub(super) fn deployment(order: &Order) -> String {
             "template": { "metadata": { "labels": labels }, "spec": pod },
         },
     });
+    notes.extend(order.better());
     notes.dedup();
     yaml(&notes, &deployment)
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::fit::Scratch;
 
 fn order(relaxations: Vec<Relaxation>, probe: (&str, &str)) -> Order {
-    let given = |what| Given { what, evidence: String::new() };
+    let given = |what| Given { what, evidence: String::new(), better: None };
     Order {
         image: "registry.example/web:1".to_owned(),
         ids: Ids { uid: 65532, gid: 0 },
