@@ -168,7 +168,7 @@ const CASES: &[Case] = &[
         &["tmpfs /srv/app owned"],
     ),
     case("kept-files", "grep -q seed /data/seed; echo new > /data/new; grep -q seed /data/seed;", &["volume /data"]),
-    case("carried-program", "cat /bin/busybox > /tmp/b; chmod 755 /tmp/b; /tmp/b true;", &["tmpfs /tmp exec"]),
+    case("carried-program", "cat /bin/busybox > /tmp/busybox; chmod 755 /tmp/busybox; /tmp/busybox true;", &["tmpfs /tmp exec"]),
     case("group", "cat /etc/secret > /dev/null;", &["group 42"]),
     case(
         "owner-and-temporary-files",

@@ -48,7 +48,7 @@ pub fn proposals(cause: &Finding, set: &Set, facts: &Facts<'_>) -> Vec<Set> {
         all.executable(path);
     }
     let flags = Flags::of(cause);
-    all.places(&flags, path, errno);
+    all.places(&flags, path, errno, cause.call.as_deref().is_some_and(|call| call.starts_with("mkdir")));
     if matches!(cause.code.as_str(), "D12" | "D13" | "D14" | "D15") {
         all.give(&[Relaxation::PasswdLine]);
     }
@@ -199,7 +199,7 @@ impl Proposals<'_> {
     }
 
     /// Where the app may write.
-    fn places(&mut self, flags: &Flags, path: &str, errno: &str) {
+    fn places(&mut self, flags: &Flags, path: &str, errno: &str, makes_folder: bool) {
         for place in &flags.places {
             let place = match self.set.tmpfs_over(&place.path) {
                 Some(ours) if ours.path != place.path => continue,
@@ -212,6 +212,10 @@ impl Proposals<'_> {
                 self.give(&[self.scratch(folder)]);
             }
             self.give(&[Relaxation::Tmpfs(place.clone())]);
+            // It may insist on making the folder itself.
+            if makes_folder && place.path == path && !VITAL.contains(&folder) && self.is_folder(folder) {
+                self.give(&[self.scratch(folder)]);
+            }
         }
         if errno == "EROFS" && !path.is_empty() {
             let folder = if self.is_folder(path) { path } else { parent(path) };
