@@ -112,7 +112,14 @@ const CORPUS: [(&str, &[&str], &[&str]); 6] = [
     (
         "gosu-naive",
         &["--tcp", "6379"],
-        &["tmpfs /run owned", "tmpfs /var/lib/app owned", "capability CHOWN", "capability SETGID", "capability SETUID", "root"],
+        &[
+            "tmpfs /run owned",
+            "tmpfs /var/lib/app owned",
+            "capability CHOWN",
+            "capability SETGID",
+            "capability SETUID",
+            "root",
+        ],
     ),
     ("sudo-app", &["--http", "80/"], &["capability SETGID", "capability SETUID", "root"]),
 ];
@@ -168,7 +175,11 @@ const CASES: &[Case] = &[
         &["tmpfs /srv/app owned"],
     ),
     case("kept-files", "grep -q seed /data/seed; echo new > /data/new; grep -q seed /data/seed;", &["volume /data"]),
-    case("carried-program", "cat /bin/busybox > /tmp/busybox; chmod 755 /tmp/busybox; /tmp/busybox true;", &["tmpfs /tmp exec"]),
+    case(
+        "carried-program",
+        "cat /bin/busybox > /tmp/busybox; chmod 755 /tmp/busybox; /tmp/busybox true;",
+        &["tmpfs /tmp exec"],
+    ),
     case("group", "cat /etc/secret > /dev/null;", &["group 42"]),
     case(
         "owner-and-temporary-files",
@@ -186,12 +197,7 @@ const CASES: &[Case] = &[
         flags: &["--preset", "kubernetes@containerd-1.7"],
         expected: Ok(&["tmpfs /run owned", "low-ports", "capability CHOWN", "root"]),
     },
-    Case {
-        name: "silent",
-        script: "touch /tmp/x 2>/dev/null || exit 111;",
-        flags: &[],
-        expected: Ok(&["tmpfs /tmp"]),
-    },
+    Case { name: "silent", script: "touch /tmp/x 2>/dev/null || exit 111;", flags: &[], expected: Ok(&["tmpfs /tmp"]) },
     Case {
         name: "new-privileges",
         script: "grep -q 'NoNewPrivs:.0' /proc/self/status || { echo no new privileges >&2; exit 1; };",
@@ -209,13 +215,15 @@ const CASES: &[Case] = &[
 #[test]
 fn causes_that_come_together_end_in_exactly_the_set() {
     let Some(layer) = busybox() else { return };
-    let layer = ["run", "var", "var/cache", "srv", "srv/app"].into_iter().fold(layer, |layer, dir| layer.dir(dir, 0o755));
+    let layer =
+        ["run", "var", "var/cache", "srv", "srv/app"].into_iter().fold(layer, |layer, dir| layer.dir(dir, 0o755));
     let layer = layer
         .dir_of("data", 0o755, 65532, 65532)
         .file_of("data/seed", 0o644, 65532, 65532, "seed")
         .file("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\n")
         .file_of("etc/secret", 0o640, 0, 42, "x");
-    let image = Image::of(layer).config(json!({ "Entrypoint": ["/bin/sh", "-ec"], "ExposedPorts": { "8080/tcp": {} } }));
+    let image =
+        Image::of(layer).config(json!({ "Entrypoint": ["/bin/sh", "-ec"], "ExposedPorts": { "8080/tcp": {} } }));
     let callers = callers();
     let Some(root) = callers.iter().find(|caller| caller.is_root()) else { return };
     let image = root.put("cases", &image);
@@ -274,8 +282,10 @@ fn a_fit_is_handed_over_without_running_anything() {
         let file = caller.dir().join("verdict.json");
         fs::write(&file, verdict.to_string()).unwrap();
         let hand = |to: &str| {
-            let output =
-                caller.austere().args(["fit", "--from", file.to_str().unwrap(), "--to", to, "--image", "r/x:1"]).output();
+            let output = caller
+                .austere()
+                .args(["fit", "--from", file.to_str().unwrap(), "--to", to, "--image", "r/x:1"])
+                .output();
             let output = output.unwrap();
             assert_eq!(output.status.code(), Some(0), "{}", common::said(&output));
             String::from_utf8(output.stdout).unwrap()
@@ -299,7 +309,8 @@ fn a_fit_is_handed_over_without_running_anything() {
         let output = caller.verify(&["example:hello", "--format", "json"]);
         fs::write(&file, &output.stdout).unwrap();
         let refused = |why: &str| {
-            let output = caller.austere().args(["fit", "--from", file.to_str().unwrap(), "--to", "docker"]).output().unwrap();
+            let output =
+                caller.austere().args(["fit", "--from", file.to_str().unwrap(), "--to", "docker"]).output().unwrap();
             assert_eq!(output.status.code(), Some(2), "{}", common::said(&output));
             assert!(common::said(&output).contains(why), "{}", common::said(&output));
         };

@@ -145,8 +145,9 @@ fn order(verdict: &Verdict) -> anyhow::Result<Order> {
     serde_json::from_str(&report::json::render(verdict)).context("reading back the verdict")
 }
 
-/// Puts the set in the words of each engine into the verdict.
-pub(super) fn hand_over(verdict: &mut Verdict) -> anyhow::Result<()> {
+/// Puts the fit into the verdict, with its set in the words of each engine.
+pub(super) fn hand_over(verdict: &mut Verdict, fit: Fit) -> anyhow::Result<()> {
+    verdict.fit = fit;
     if verdict.fit.status == Reached::Reached {
         let order = order(verdict)?;
         verdict.fit.docker = Some(order.handed_to(Target::Docker));

@@ -170,13 +170,9 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
         findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
-    let fit = if fits {
-        let runs = [runs.len(), usize::from(unhardened_took.is_some()), usize::from(watched.is_some())].iter().sum();
-        let begun = fit::Begun { outcome: &outcome, baseline, runs };
-        fit::search(args, &session, &wishes, &plan, &begun)?
-    } else {
-        Fit::default()
-    };
+    let extra = usize::from(unhardened_took.is_some()) + usize::from(watched.is_some());
+    let start = fit::Begun { outcome: &outcome, baseline, runs: runs.len() + extra };
+    let fit = if fits { fit::search(args, &session, &wishes, &plan, &start)? } else { Fit::default() };
     let (image, account) = (&session.opened.image, &session.account);
     let mut verdict = Verdict::new(Evidence {
         started_at,
@@ -216,8 +212,7 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
             ..Durations::default()
         },
     });
-    verdict.fit = fit;
-    fit::hand_over(&mut verdict)?;
+    fit::hand_over(&mut verdict, fit)?;
     Ok(verdict)
 }
 

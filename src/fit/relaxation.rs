@@ -140,7 +140,9 @@ impl Set {
                 _ => true,
             }),
             Relaxation::User(_) | Relaxation::Root => {
-                all.retain(|given| !matches!(given.what, Relaxation::User(_) | Relaxation::Root | Relaxation::Group(_)));
+                all.retain(|given| {
+                    !matches!(given.what, Relaxation::User(_) | Relaxation::Root | Relaxation::Group(_))
+                });
             }
             _ => {}
         }
@@ -353,7 +355,10 @@ mod tests {
 
     #[test]
     fn a_set_has_one_of_what_there_can_be_one_of() {
-        let set = Set::default().with(tmpfs("/run/a"), &why("one")).with(tmpfs("/run/b"), &why("two")).with(tmpfs("/run"), &why("three"));
+        let set = Set::default()
+            .with(tmpfs("/run/a"), &why("one"))
+            .with(tmpfs("/run/b"), &why("two"))
+            .with(tmpfs("/run"), &why("three"));
         assert_eq!(set.key(), [Relaxation::Tmpfs(Scratch { owned: true, ..Scratch::at("/run") })]);
         assert_eq!(set.given()[0].evidence, "two; one; three");
         let set = set.with(Relaxation::User("app".to_owned()), &why("")).with(Relaxation::Root, &why(""));

@@ -14,7 +14,9 @@ use crate::verdict::{Baseline, Reached};
 /// How often in a row a set has to work before it is believed.
 pub const PROOF: u32 = 3;
 /// What a tmpfs may hold, tried in this order, in bytes.
-const SIZES: [u64; 3] = [64 << 20, 256 << 20, 1 << 30];
+const SIZES: [u64; 3] = [16 << 20, 64 << 20, 256 << 20];
+/// How much more than what was enough is given: an app may run full only after its probes.
+const HEADROOM: u64 = 4;
 /// How many runs are kept back for when the evidence leads nowhere.
 const RESERVE: u32 = 14;
 
@@ -313,7 +315,7 @@ impl<R: Runner> Search<'_, '_, R> {
             let trial = self.run(&next)?;
             self.say(&next, "bounded: ", &trial, None);
             if trial.answer == Answer::Works {
-                return Ok(next);
+                return Ok(set.sized(HEADROOM * size));
             }
         }
         Ok(set)

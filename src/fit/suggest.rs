@@ -1,15 +1,30 @@
 //! From a cause to what might take it away: sets to try, the smallest risk first.
 
+mod flags;
+
 use super::relaxation::{Relaxation, Scratch, Set, Why};
 use crate::finding::Finding;
 use crate::inventory::{EntryKind, Tree};
-use crate::profile::settings::Ulimit;
-use crate::profile::tmpfs::Tmpfs;
+use flags::Flags;
 
 /// Folders full of what everything needs: a tmpfs would empty them.
 const VITAL: [&str; 16] = [
-    "/", "/etc", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share", "/usr/local", "/usr/local/bin", "/bin", "/sbin",
-    "/lib", "/lib64", "/var", "/var/lib", "/dev",
+    "/",
+    "/etc",
+    "/usr",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/share",
+    "/usr/local",
+    "/usr/local/bin",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/var",
+    "/var/lib",
+    "/dev",
 ];
 /// Scratch space by custom.
 const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
@@ -36,7 +51,12 @@ pub fn evidence(cause: &Finding) -> String {
 
 /// What might help against `cause`, on top of `set`; nothing that is the same as `set`.
 pub fn proposals(cause: &Finding, set: &Set, facts: &Facts<'_>) -> Vec<Set> {
-    let mut all = Proposals { set, facts, why: Why { evidence: evidence(cause), better: cause.advice.clone() }, sets: Vec::new() };
+    let mut all = Proposals {
+        set,
+        facts,
+        why: Why { evidence: evidence(cause), better: cause.advice.clone() },
+        sets: Vec::new(),
+    };
     let path = cause.path.as_deref().filter(|path| path.starts_with('/')).unwrap_or_default();
     let errno = cause.errno.as_deref().unwrap_or_default();
     match errno {
@@ -91,48 +111,6 @@ pub fn blind(set: &Set, facts: &Facts<'_>) -> Vec<Set> {
     }
     all.give(&[&rooted[..], &[Relaxation::WritableRoot]].concat());
     all.sets
-}
-
-/// What a finding's flags come to.
-#[derive(Default)]
-struct Flags {
-    places: Vec<Scratch>,
-    settings: Vec<Relaxation>,
-    capabilities: Vec<Relaxation>,
-    root: bool,
-    filter: bool,
-    privileges: bool,
-    writable_root: bool,
-}
-
-impl Flags {
-    fn of(cause: &Finding) -> Self {
-        let mut flags = Flags::default();
-        for flag in &cause.relax {
-            let (name, value) = flag.split_once([' ', '=']).unwrap_or((flag, ""));
-            match name {
-                "--tmpfs" => flags.places.extend(value.parse().ok().map(|tmpfs: Tmpfs| Scratch {
-                    exec: tmpfs.exec == Some(true),
-                    owned: tmpfs.uid.is_some(),
-                    ..Scratch::at(&tmpfs.path.to_string_lossy())
-                })),
-                "--env" | "-e" => flags.settings.push(Relaxation::Env(value.to_owned())),
-                "--sysctl" if value.starts_with(super::relaxation::PORT_START) => {
-                    flags.settings.push(Relaxation::LowPorts);
-                }
-                "--ulimit" if value.parse::<Ulimit>().is_ok() => {
-                    flags.settings.push(Relaxation::Ulimit(value.to_owned()));
-                }
-                "--cap-add" => flags.capabilities.push(Relaxation::Capability(value.to_owned())),
-                "--user" => flags.root = true,
-                "--read-only" => flags.writable_root = true,
-                "--security-opt" if value.starts_with("seccomp") => flags.filter = true,
-                "--security-opt" => flags.privileges = true,
-                _ => {}
-            }
-        }
-        flags
-    }
 }
 
 /// The sets so far.
@@ -288,4 +266,3 @@ fn parent(path: &str) -> &str {
         Some((folder, _)) => folder,
     }
 }
-

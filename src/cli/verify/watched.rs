@@ -44,7 +44,12 @@ pub(in crate::cli) fn run(
 }
 
 /// Says why: what was seen in the watched run becomes the outcome's findings.
-pub(in crate::cli) fn explain(session: &Session, run: &Run, baseline: Baseline, outcome: &mut Outcome) -> anyhow::Result<()> {
+pub(in crate::cli) fn explain(
+    session: &Session,
+    run: &Run,
+    baseline: Baseline,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
     let view = session.view()?;
     let set_id = |special: &&Special| matches!(special.kind, SpecialKind::SetId { .. });
     let specials = session.facts().into_iter().flat_map(|facts| &facts.specials);
