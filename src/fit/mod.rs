@@ -2,8 +2,10 @@
 
 mod relaxation;
 mod search;
+mod set;
 mod suggest;
 
-pub use relaxation::{ApplyError, Given, PORT_START, Relaxation, Scratch, Set, Why, allowing};
+pub use relaxation::{PORT_START, Relaxation, Scratch};
 pub use search::{Budget, Found, Known, PROOF, Runner, Trial, search};
+pub use set::{ApplyError, Given, Set, Why, allowing};
 pub use suggest::{Facts, evidence};

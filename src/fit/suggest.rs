@@ -2,7 +2,8 @@
 
 mod flags;
 
-use super::relaxation::{Relaxation, Scratch, Set, Why};
+use super::relaxation::{Relaxation, Scratch};
+use super::set::{Set, Why};
 use crate::finding::Finding;
 use crate::inventory::{EntryKind, Tree};
 use flags::Flags;

@@ -1,11 +1,13 @@
 //! A fit in the words of engines: the same set is not said the same way everywhere, because each mounts, owns and refuses in its own manner.
 
+mod engine;
 mod kubernetes;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::fit::{Given, PORT_START, Relaxation, Scratch, Set, Why};
+use crate::fit::{Given, PORT_START, Relaxation, Set, Why};
+use engine::{Docker, Engine, Podman, quoted};
 
 /// Whom a fit is handed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -229,85 +231,9 @@ impl Probe {
     }
 }
 
-/// How an engine with a command line differs.
-trait Engine {
-    fn name(&self) -> &'static str;
-    fn closes_low_ports(&self) -> bool;
-    fn adds_passwd_line(&self) -> bool;
-    fn tmpfs(&self, scratch: &Scratch, uid: u32) -> String;
-
-    fn flag(&self, what: &Relaxation, uid: u32) -> Option<String> {
-        match what {
-            Relaxation::Tmpfs(scratch) => Some(format!("--tmpfs {}", quoted(&self.tmpfs(scratch, uid)))),
-            Relaxation::Volume(path) => Some(format!("-v {}", quoted(path))),
-            Relaxation::Env(pair) => Some(format!("-e {}", quoted(pair))),
-            Relaxation::PasswdLine if self.adds_passwd_line() => None,
-            Relaxation::PasswdLine => Some("-v \"$PWD/passwd:/etc/passwd:ro\"".to_owned()),
-            Relaxation::Syscall(_) => Some("--security-opt seccomp=seccomp.json".to_owned()),
-            // They stand there already.
-            Relaxation::User(_) | Relaxation::Root | Relaxation::WritableRoot => None,
-            _ => Some(what.flag(uid)),
-        }
-    }
-}
-
-/// Its tmpfs has the mode of the image's folder and is noexec; since 20.10 low ports are everybody's.
-struct Docker;
-
-impl Engine for Docker {
-    fn name(&self) -> &'static str {
-        "docker"
-    }
-
-    fn closes_low_ports(&self) -> bool {
-        false
-    }
-
-    fn adds_passwd_line(&self) -> bool {
-        false
-    }
-
-    fn tmpfs(&self, scratch: &Scratch, uid: u32) -> String {
-        scratch.flag(uid)
-    }
-}
-
-/// Its tmpfs has mode 1777, runs programs, and has in it what the image has there; it takes no owner (4.3).
-struct Podman;
-
-impl Engine for Podman {
-    fn name(&self) -> &'static str {
-        "podman"
-    }
-
-    fn closes_low_ports(&self) -> bool {
-        true
-    }
-
-    fn adds_passwd_line(&self) -> bool {
-        true
-    }
-
-    fn tmpfs(&self, scratch: &Scratch, _: u32) -> String {
-        let noexec = if scratch.exec { "" } else { ",noexec" };
-        let size = scratch.size.map_or_else(String::new, |size| format!(",size={}m", size >> 20));
-        format!("{}:rw{noexec}{size}", scratch.path)
-    }
-}
-
 /// A note on one line, whatever an image's paths are.
 fn comment(note: &str) -> String {
     format!("# {}\n", super::clean(note))
-}
-
-/// For a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/:=,._-@+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }
 
 fn yaml(notes: &[String], value: &Value) -> String {

@@ -39,7 +39,7 @@ impl Pod {
         pod
     }
 
-    fn mount(&mut self, name: &str, path: &str, source: Value) {
+    fn mount(&mut self, name: &str, path: &str, source: &Value) {
         self.volumes.push(json!({ "name": name, "emptyDir": source }));
         self.mounts.push(json!({ "name": name, "mountPath": path }));
     }
@@ -51,14 +51,14 @@ impl Pod {
                 if let Some(size) = scratch.size {
                     source["sizeLimit"] = json!(format!("{}Mi", size >> 20));
                 }
-                self.mount(name, &scratch.path, source);
+                self.mount(name, &scratch.path, &source);
                 if !scratch.exec {
                     let note = "programs in an emptyDir can be run; Kubernetes has no noexec";
                     self.notes.push(format!("{}: {note}", scratch.path));
                 }
             }
             Relaxation::Volume(path) => {
-                self.mount(name, path, json!({}));
+                self.mount(name, path, &json!({}));
                 self.notes.push(format!(
                     "{path}: an emptyDir hides the image's own files there; an init container of the same image has to copy them"
                 ));
