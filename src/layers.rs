@@ -5,6 +5,8 @@
 //!
 //! Source: Linux `Documentation/filesystems/overlayfs.rst`, "whiteouts and opaque directories".
 
+mod walk;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
@@ -16,6 +18,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::inventory::{Entry, EntryKind, Found, ReadSeek, Tree};
 use crate::sys::xattr;
+
+pub use walk::{Change, Hidden, Listing};
 
 /// As many symbolic links as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -29,6 +33,8 @@ pub struct Layer {
     pub tree: OwnedFd,
     /// File capabilities that the folder's filesystem could not hold: xattr bytes by path inside of the layer, without a leading slash.
     pub capabilities: BTreeMap<String, Vec<u8>>,
+    /// Modes of set-id files as the image says, by path as above: the folder's own may be projected.
+    pub set_ids: BTreeMap<String, u32>,
 }
 
 /// The files that a stack of layers shows.
@@ -36,6 +42,8 @@ pub struct Layer {
 pub struct View {
     /// Topmost first.
     layers: Vec<Layer>,
+    /// One folder that a store did not make: a device 0:0 in it is a device.
+    plain: bool,
 }
 
 /// A directory of the merged tree: the folders that make it up, topmost first, with the index of each one's layer.
@@ -69,7 +77,7 @@ enum Child {
 impl View {
     /// A view of `layers`, topmost first.
     pub fn new(layers: Vec<Layer>) -> Self {
-        View { layers }
+        View { layers, plain: false }
     }
 
     /// A view of one plain folder.
@@ -80,7 +88,8 @@ impl View {
     pub fn of_folder(folder: &Path) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let tree = nix::fcntl::open(folder, flags, Mode::empty())?;
-        Ok(View { layers: vec![Layer { tree, capabilities: BTreeMap::new() }] })
+        let layer = Layer { tree, capabilities: BTreeMap::new(), set_ids: BTreeMap::new() };
+        Ok(View { layers: vec![layer], plain: true })
     }
 
     fn root(&self) -> io::Result<Merged> {

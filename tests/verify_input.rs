@@ -60,10 +60,10 @@ fn edit(file: &Path, change: impl Fn(&str) -> String) {
 #[test]
 fn no_image_is_wrong_usage() {
     for caller in callers() {
-        for args in [&[][..], &[""], &["--http", "80"], &["no-such-thing"], &["unknown:x"]] {
+        for args in [&[][..], &[""], &["--http", "80"], &["no-such-thing.tar"], &["Unknown:x"]] {
             let output = caller.verify(args);
             assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
-            assert!(output.stdout.is_empty() && stderr(&output).contains("<IMAGE>"), "{}", said(&output));
+            assert!(output.stdout.is_empty() && stderr(&output).contains("IMAGE"), "{}", said(&output));
         }
         let output = caller.austere().output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));

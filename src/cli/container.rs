@@ -1,6 +1,7 @@
 //! The flags that change what an app may do and what it finds, spelled as docker does.
 
 mod refused;
+mod seal;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +18,7 @@ use crate::profile::tmpfs::{Tmpfs, bytes};
 use crate::profile::{Profile, Seccomp};
 
 pub(super) use refused::explain;
+use seal::SealArgs;
 
 /// The largest file that a flag may name, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -78,6 +80,8 @@ pub(super) struct ContainerArgs {
     /// The size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub shm_size: Option<u64>,
+    #[command(flatten)]
+    pub seal: SealArgs,
 }
 
 /// One `--security-opt`.
@@ -110,8 +114,12 @@ impl SecurityOption {
 impl ContainerArgs {
     /// The hardened form of `preset`, with what the flags change of it.
     pub(super) fn profile(&self, preset: &Preset, args: &[String]) -> anyhow::Result<Profile> {
-        let mut profile = Profile::hardened(preset.clone());
-        profile.read_only = self.read_only;
+        self.profile_over(Profile::hardened(preset.clone()), args)
+    }
+
+    /// What the flags change of a profile.
+    pub(super) fn profile_over(&self, mut profile: Profile, args: &[String]) -> anyhow::Result<Profile> {
+        profile.read_only &= self.read_only;
         if !self.read_only {
             profile.relaxations.push("--read-only=false".to_owned());
         }
@@ -126,8 +134,30 @@ impl ContainerArgs {
             security(&mut profile, option)?;
         }
         self.surroundings(&mut profile)?;
-        args.clone_into(&mut profile.args);
+        self.seal.apply(&mut profile)?;
+        if !args.is_empty() {
+            args.clone_into(&mut profile.args);
+        }
         Ok(profile)
+    }
+
+    /// The names of the variables that the flags set.
+    pub(super) fn names(&self) -> Vec<String> {
+        flags::variables(&self.env)
+            .unwrap_or_default()
+            .iter()
+            .map(|pair| pair.split('=').next().unwrap_or(pair).to_owned())
+            .collect()
+    }
+
+    /// The paths that the flags put something at.
+    pub(super) fn targets(&self) -> Vec<&Path> {
+        let mounts = self.volume.iter().chain(&self.mount).map(|mount| match mount {
+            Mount::Bind(bind) => bind.target.as_path(),
+            Mount::Volume(path) => path.as_path(),
+            Mount::Tmpfs(tmpfs) => tmpfs.path.as_path(),
+        });
+        mounts.chain(self.tmpfs.iter().map(|tmpfs| tmpfs.path.as_path())).collect()
     }
 
     fn files(&self, profile: &mut Profile) -> anyhow::Result<()> {
@@ -158,12 +188,13 @@ impl ContainerArgs {
     }
 
     fn surroundings(&self, profile: &mut Profile) -> anyhow::Result<()> {
+        let known = profile.env.len();
         for path in &self.env_file {
             let text = read(path).with_context(|| format!("the variables in {}", path.display()))?;
             profile.env.extend(variables(&text).with_context(|| format!("the variables in {}", path.display()))?);
         }
         profile.env.extend(flags::variables(&self.env)?);
-        let names: Vec<&str> = profile.env.iter().filter_map(|pair| pair.split('=').next()).collect();
+        let names: Vec<&str> = profile.env[known..].iter().filter_map(|pair| pair.split('=').next()).collect();
         // Values may be secret, and a verdict is kept and shown.
         let settings = names.iter().map(|name| format!("-e {name}")).collect::<Vec<_>>();
         profile.relaxations.extend(settings);
@@ -240,7 +271,7 @@ fn security(profile: &mut Profile, option: &SecurityOption) -> anyhow::Result<()
 }
 
 /// Lines of NAME=VALUE, or of NAME for the caller's own value where there is one; `#` starts a comment.
-fn variables(text: &str) -> anyhow::Result<Vec<String>> {
+pub(super) fn variables(text: &str) -> anyhow::Result<Vec<String>> {
     let mut pairs = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_start();
@@ -262,7 +293,7 @@ fn variables(text: &str) -> anyhow::Result<Vec<String>> {
     Ok(pairs)
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     let size = fs::metadata(path)?.len();
     anyhow::ensure!(size <= LARGEST, "it is larger than {LARGEST} bytes");
     Ok(fs::read_to_string(path)?)

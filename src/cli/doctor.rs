@@ -4,17 +4,22 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Format, exit, print};
 use crate::host::{self, Check};
 use crate::store;
+use crate::verdict::diagnose;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Where unpacked layers would lie, instead of in `$AUSTERE_STORE` or the user's data folder
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Print what a code of a diagnosis means, instead of examining the host
+    #[arg(long, value_name = "CODE", conflicts_with = "store")]
+    explain: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -28,6 +33,13 @@ struct Examination<'a> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(code) = &args.explain {
+        let text = diagnose::explained(code).with_context(|| {
+            format!("`{code}` is no code of a diagnosis\n  hint: there are {}", diagnose::codes().join(", "))
+        })?;
+        print(&text)?;
+        return Ok(exit::PASS);
+    }
     let store = args.store.clone().map_or_else(|| store::default_path(store::privileged()), Ok)?;
     let checks = host::examine(&store);
     let can_verify = host::can_verify(&checks);

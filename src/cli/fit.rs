@@ -84,8 +84,8 @@ enum To {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!args.from || !args.to.is_empty(), "--from needs --to: whom is the fit for?");
     let (mut order, code) = if args.from {
-        let Reference::Path(path) = &args.verify.image else {
-            anyhow::bail!("--from reads a file: {} is none", args.verify.image);
+        let Some(Reference::Path(path)) = &args.verify.image else {
+            anyhow::bail!("--from reads a verdict from a file, whose name it needs");
         };
         let order = read(path).with_context(|| format!("the verdict {}", path.display()))?;
         let code = if order.fit.status == "reached" { exit::PASS } else { exit::fail() };
@@ -146,16 +146,16 @@ fn order(verdict: &Verdict) -> anyhow::Result<Order> {
 }
 
 /// Puts the fit into the verdict, with its set in the words of each engine.
-pub(super) fn hand_over(verdict: &mut Verdict, fit: Fit) -> anyhow::Result<()> {
+pub(super) fn hand_over(mut verdict: Verdict, fit: Fit) -> anyhow::Result<Verdict> {
     verdict.fit = fit;
     if verdict.fit.status == Reached::Reached {
-        let order = order(verdict)?;
+        let order = order(&verdict)?;
         verdict.fit.docker = Some(order.handed_to(Target::Docker));
         verdict.fit.podman = Some(order.handed_to(Target::Podman));
         verdict.fit.compose = Some(order.handed_to(Target::Compose));
         verdict.fit.kubernetes = Some(order.handed_to(Target::Kubernetes));
     }
-    Ok(())
+    Ok(verdict)
 }
 
 /// What the search starts from.
@@ -166,6 +166,8 @@ pub(super) struct Begun<'a> {
     pub baseline: Baseline,
     /// How many runs that were.
     pub runs: usize,
+    /// Who the app is.
+    pub user: User,
 }
 
 /// Searches, and tells each step on standard error.
@@ -174,7 +176,7 @@ pub(super) fn search(
     session: &Session,
     wishes: &Wishes,
     plan: &Plan,
-    begun: &Begun<'_>,
+    begun: Begun<'_>,
 ) -> anyhow::Result<Fit> {
     if session.barred.is_some() {
         return Ok(Fit { reason: "this host lets no jail be built".to_owned(), ..Fit::default() });
@@ -212,7 +214,7 @@ pub(super) fn search(
         }
     };
     let budget = Budget { runs: args.search.max_runs, until };
-    let mut jails = Jails::new(session, wishes, plan, args.files.user()?, begun.baseline);
+    let mut jails = Jails::new(session, wishes, plan, begun.user, begun.baseline);
     let found = fit::search(&mut jails, &facts, preset.tmpfs, known, budget, &mut tell)?;
     Ok(Fit {
         status: found.status,

@@ -2,22 +2,31 @@
 
 mod surroundings;
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 
 use super::session::Session;
 use crate::caps;
 use crate::cgroup;
+use crate::exec_memory;
+use crate::finding::Finding;
 use crate::fit::PORT_START;
-use crate::ids::Identity;
-use crate::image;
+use crate::ids::{self, Identity};
+use crate::image::{self, Protocol};
 use crate::jail::{Spec, Stdio};
+use crate::landlock;
 use crate::netns;
 use crate::platform::Platform;
+use crate::profile::account::Account;
+use crate::profile::file::File;
 use crate::profile::mount::{Bind, INIT};
-use crate::profile::seccomp::{self as seccomp_profile, Arch, Conditions};
+use crate::profile::seccomp::{self as seccomp_profile, Action, Arch, Conditions, Rule};
 use crate::profile::settings::Network;
+use crate::profile::tmpfs::Tmpfs;
 use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
+use crate::seal::Guarding;
 use crate::seccomp::{self, Filter, Witness};
 
 /// How an image is to be run.
@@ -25,10 +34,24 @@ use crate::seccomp::{self, Filter, Witness};
 pub(super) struct Wishes {
     /// What the app may do and what it finds.
     pub(super) profile: Profile,
+    /// What the guard of the seal does, where there is one.
+    pub(super) guarding: Guarding,
+    /// The ports that are spoken to, besides those the image exposes.
+    pub(super) ports: Vec<u16>,
     /// What the app may use.
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
     pub(super) without: Vec<String>,
+    /// Why an engine would not start it at all.
+    pub(super) refusal: Option<Finding>,
+}
+
+impl Wishes {
+    /// With nothing said but what the app may do and use.
+    pub(super) fn new(profile: Profile, limits: cgroup::Limits) -> Self {
+        let (ports, without) = (Vec::new(), Vec::new());
+        Wishes { profile, guarding: Guarding::Stays, ports, limits, without, refusal: None }
+    }
 }
 
 /// Builds the specification.
@@ -49,6 +72,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
     }
     let working_dir = surroundings::working_dir(config, profile);
     let covered = |paths: &[String]| if profile.covers_system_paths { paths.to_vec() } else { Vec::new() };
+    let rules = rules(session, wishes, &argv)?;
     Ok(Spec {
         identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
         ids,
@@ -57,29 +81,41 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             layers: session.layers(),
             ids,
             read_only: profile.read_only,
-            volumes: [&config.volumes[..], &profile.volumes[..]].concat(),
-            tmpfs: surroundings::tmpfs(profile),
+            // Nothing is declared by an image.
+            volumes: if profile.narrow {
+                profile.volumes.clone()
+            } else {
+                [&config.volumes[..], &profile.volumes[..]].concat()
+            },
+            tmpfs: surroundings::tmpfs(profile).iter().map(|one| shown(&owned(one, account, profile), ids)).collect(),
             binds,
             working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
             termination_log: preset.termination_log,
             files: [surroundings::files(profile)?, surroundings::passwd(session, profile, &working_dir)].concat(),
+            placed: placed(profile, account, ids),
             working_dir,
             masked_paths: covered(&preset.masked_paths),
             readonly_paths: covered(&preset.readonly_paths),
             shm_size: profile.shm_size.unwrap_or(preset.shm_size),
             cgroup2: rootfs::host_has_cgroup2(),
+            // A volume is a part of the upper layer.
+            junk: rules.as_ref().is_some_and(|rules| rules.execute.is_some()),
+            no_upper: profile.narrow && profile.volumes.is_empty(),
             host_network: profile.network == Network::Host,
             without: wishes.without.clone(),
         },
         argv,
+        adversary: None,
         env: surroundings::environment(config, &surroundings::home(session, profile), profile),
         hostname: profile.hostname.clone(),
         bounding,
         permitted,
         no_new_privs: profile.no_new_privs,
-        seccomp: filter(profile, bounding)?,
+        seccomp: filter(profile, bounding, &wishes.without)?,
         observed: None,
-        landlock: profile.landlock,
+        seal: (profile.seal && profile.allow_exec.is_empty()).then_some(wishes.guarding),
+        exec_memory: exec_memory::Taken { gain: !profile.exec_gain, memfd: !profile.exec_memfd },
+        landlock: rules,
         limits: wishes.limits,
         network: profile.network,
         room: netns::Settings {
@@ -93,10 +129,62 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         ambient,
         sysctls: profile.sysctls.clone(),
         ulimits: profile.ulimits.clone(),
-        stop_signal: stop_signal(&config.stop_signal)?,
+        stop_signal: stop_signal(profile.stop_signal.as_ref().unwrap_or(&config.stop_signal))?,
         stdio,
         without: wishes.without.clone(),
     })
+}
+
+/// With one id there is no other group to give a folder to; what its group may do in it the app may.
+fn shown(tmpfs: &Tmpfs, ids: ids::Mode) -> Tmpfs {
+    let gid = if ids == ids::Mode::Single { None } else { tmpfs.gid };
+    Tmpfs { gid, ..tmpfs.clone() }
+}
+
+/// Files of the profile, with the rights that the app has to them.
+fn placed(profile: &Profile, account: &Account, ids: ids::Mode) -> Vec<File> {
+    let groups = [&[account.gid], &account.groups[..]].concat();
+    let one = |file: &File| match ids {
+        ids::Mode::Real | ids::Mode::Mapped => file.clone(),
+        ids::Mode::Single => File { mode: file.projected(account.uid, &groups), gid: None, ..file.clone() },
+    };
+    profile.files.iter().map(one).collect()
+}
+
+/// What Landlock is to hold back. With a list of programs it lists what starts them too: the interpreters of scripts, and loaders.
+fn rules(session: &Session, wishes: &Wishes, argv: &[String]) -> anyhow::Result<Option<landlock::Rules>> {
+    let profile = &wishes.profile;
+    let mut rules = landlock::Rules { without: wishes.without.clone(), ..landlock::Rules::default() };
+    if profile.narrow {
+        let exposed = session.opened.image.config.exposed_ports.iter();
+        let exposed = exposed.filter(|port| port.protocol == Protocol::Tcp).map(|port| port.port);
+        let mut ports: Vec<u16> = exposed.chain(profile.ports.iter().chain(&wishes.ports).copied()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        rules.narrow = Some(ports);
+    }
+    if profile.seal && !profile.allow_exec.is_empty() {
+        let view = session.view()?;
+        let mut files = BTreeSet::new();
+        let helpers = profile.allow_exec.iter().map(std::slice::from_ref);
+        for command in std::iter::once(argv).chain(helpers) {
+            let found = session.entrypoint(&view, command);
+            let path = found.path.with_context(|| format!("--allow-exec {}: it is not in the image", command[0]))?;
+            files.insert(path);
+            files.extend(found.interpreters.into_iter().filter(|path| !found.missing.contains(path)));
+        }
+        rules.execute = Some(files.into_iter().collect());
+    }
+    Ok(profile.landlock.then_some(rules))
+}
+
+/// A tmpfs under a narrow profile is the app's own, unless it says otherwise.
+fn owned(tmpfs: &Tmpfs, account: &Account, profile: &Profile) -> Tmpfs {
+    if !profile.narrow {
+        return tmpfs.clone();
+    }
+    let (uid, gid) = (tmpfs.uid.or(Some(account.uid)), tmpfs.gid.or(Some(account.gid)));
+    Tmpfs { uid, gid, mode: tmpfs.mode.or(Some(0o700)), ..tmpfs.clone() }
 }
 
 /// Docker's rule: an entrypoint that is given takes the image's command away with the image's entrypoint.
@@ -111,22 +199,30 @@ pub(super) fn command_line(config: &image::Config, profile: &Profile) -> Vec<Str
 
 /// The same specification for a run that is watched.
 pub(super) fn observed(mut spec: Spec, profile: &Profile) -> anyhow::Result<Spec> {
-    if let Some((name, policy)) = policy(profile, spec.bounding)? {
+    if let Some((name, policy)) = policy(profile, spec.bounding, &spec.without)? {
         let observed = seccomp::compile(&seccomp::observe::observed(&policy));
         spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
     }
     Ok(spec)
 }
 
-fn filter(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(Filter, Option<Witness>)>> {
-    let Some((name, policy)) = policy(profile, bounding)? else { return Ok(None) };
+fn filter(
+    profile: &Profile,
+    bounding: caps::Set,
+    without: &[String],
+) -> anyhow::Result<Option<(Filter, Option<Witness>)>> {
+    let Some((name, policy)) = policy(profile, bounding, without)? else { return Ok(None) };
     let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
     let witness = Witness::choose(&filter.program);
     Ok(Some((filter, witness)))
 }
 
 /// What the app's calls are judged by, with its name for messages; nothing where it is unconfined.
-fn policy(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(&str, seccomp_profile::Policy)>> {
+fn policy<'a>(
+    profile: &'a Profile,
+    bounding: caps::Set,
+    without: &[String],
+) -> anyhow::Result<Option<(&'a str, seccomp_profile::Policy)>> {
     let (name, text) = match &profile.seccomp {
         Seccomp::Unconfined => return Ok(None),
         Seccomp::Profile(name, text) => (name, text.as_str()),
@@ -140,10 +236,13 @@ fn policy(profile: &Profile, bounding: caps::Set) -> anyhow::Result<Option<(&str
     let caps: Vec<&str> = names.iter().map(String::as_str).collect();
     let kernel = seccomp::running_kernel().context("reading the kernel's version")?;
     let conditions = Conditions { caps: &caps, arch: Arch::NATIVE, kernel };
-    let policy = seccomp_profile::Profile::parse(text)
+    let mut policy = seccomp_profile::Profile::parse(text)
         .with_context(|| format!("the seccomp profile {name}"))?
         .resolve(&conditions)
         .with_context(|| format!("the seccomp profile {name} is empty"))?;
+    if profile.narrow && (profile.exec_memfd || without.iter().any(|name| name == "no-exec-memfd")) {
+        policy.rules.push(Rule { name: "memfd_create".to_owned(), action: Action::Allow, conditions: Vec::new() });
+    }
     Ok(Some((name, policy)))
 }
 

@@ -1,5 +1,7 @@
 //! The doors: one file a command. Arguments come in here; results leave on standard output, the rest on standard error.
 
+mod attack;
+mod compare;
 mod container;
 mod doctor;
 mod fit;
@@ -7,13 +9,16 @@ mod flags;
 mod inspect;
 mod launch;
 mod limits;
+mod manifest;
 mod progress;
+mod pull;
 mod run;
 mod session;
 mod store;
 mod unpack;
 mod usage;
 mod verify;
+mod vulns;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -21,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::{example, init};
+use crate::{enter, example, init};
 
 /// Exit codes of every command but `run`, which gives the app's own.
 pub mod exit {
@@ -59,10 +64,14 @@ enum Command {
     Fit(Box<fit::Args>),
     /// Run an image in the same jail, for a person
     Run(Box<run::Args>),
-    /// Show an image's configuration, layers and entrypoint
+    /// Put an adversary into an image's jail, and see what works
+    Attack(Box<attack::Args>),
+    /// Show an image's configuration, layers, entrypoint, packages and programs
     Inspect(Box<inspect::Args>),
+    /// Show variants of an image side by side
+    Compare(Box<compare::Args>),
     /// Write an image's merged root filesystem to a folder
-    Unpack(unpack::Args),
+    Unpack(Box<unpack::Args>),
     /// Show what this host can enforce
     Doctor(doctor::Args),
     /// Show what is unpacked, and remove what nobody needs
@@ -99,7 +108,12 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
-    if let Some(code) = std::env::args_os().next().and_then(|name| example::run(&name).or_else(|| init::run(&name))) {
+    if let Some(code) = std::env::args_os().next().and_then(|name| {
+        example::run(&name)
+            .or_else(|| init::run(&name))
+            .or_else(|| enter::run(&name))
+            .or_else(|| crate::attack::run(&name))
+    }) {
         return code;
     }
     let cli = match Cli::try_parse() {
@@ -119,7 +133,9 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Run(args) => Ok(run::run(&args)),
+        Command::Attack(args) => attack::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Store(args) => store::run(&args),

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::source::Opened;
 
@@ -33,14 +33,45 @@ fn draw(opened: &Opened, done: &Receiver<()>) {
     if !goes_on(PATIENCE) {
         return;
     }
-    let total = opened.image.layers.iter().map(|layer| layer.size).sum();
+    if opened.is_remote() { layers(opened, goes_on) } else { whole(opened, goes_on) }
+}
+
+fn bar(total: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    if let Ok(style) = ProgressStyle::with_template("unpacking {wide_bar} {decimal_bytes} of {decimal_total_bytes}") {
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
+    bar
+}
+
+/// One bar for all that is read.
+fn whole(opened: &Opened, goes_on: impl Fn(Duration) -> bool) {
+    let total = opened.image.layers.iter().map(|layer| layer.size).sum();
+    let bar = bar(total, "unpacking {wide_bar} {decimal_bytes} of {decimal_total_bytes}");
     while goes_on(STEP) {
         // A layer that is there twice may be read twice.
-        bar.set_position(opened.taken().min(total));
+        bar.set_position(opened.taken().sum::<u64>().min(total));
     }
     bar.finish_and_clear();
+}
+
+/// One bar for each layer that is being downloaded; a layer that is here already has none.
+fn layers(opened: &Opened, goes_on: impl Fn(Duration) -> bool) {
+    let all = MultiProgress::new();
+    let mut bars: Vec<Option<ProgressBar>> = opened.image.layers.iter().map(|_| None).collect();
+    while goes_on(STEP) {
+        for ((layer, taken), slot) in opened.image.layers.iter().zip(opened.taken()).zip(&mut bars) {
+            if taken == 0 {
+                continue;
+            }
+            let shown = slot.get_or_insert_with(|| {
+                let bar = bar(layer.size, "{prefix} {wide_bar} {decimal_bytes} of {decimal_total_bytes}");
+                let name = layer.digest.as_ref().unwrap_or(&layer.diff_id);
+                all.add(bar.with_prefix(name.hex()[..12].to_owned()))
+            });
+            shown.set_position(taken.min(layer.size));
+        }
+    }
+    // The terminal may be gone; then so are the bars.
+    let _ = all.clear();
 }

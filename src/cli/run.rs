@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::container::ContainerArgs;
 use super::flags::Publish;
 use super::launch;
+use super::manifest::{self, ManifestArgs};
 use super::session::{self, ImageArgs};
 use super::usage::UsageArgs;
 use crate::host;
@@ -22,6 +23,7 @@ use crate::jail::{self, App, StartError, Stdio};
 use crate::netns::slot::Slot;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
+use crate::seal::Guarding;
 use crate::smoke;
 
 const EXAMPLES: &str = "\
@@ -34,17 +36,26 @@ Exit code: the app's own; 128+N for signal N; 125 austere could not, 126 not exe
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
-    pub image: Reference,
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
+    #[arg(required_unless_present_any = ["pod", "compose"])]
+    pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
+
+    #[command(flatten)]
+    pub manifest: ManifestArgs,
 
     #[command(flatten)]
     pub container: ContainerArgs,
     /// Pass connections to HOST on to the app's port CONTAINER [repeatable]
     #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", help_heading = "Jail")]
     pub publish: Vec<Publish>,
+
+    /// Keep the guard of the seal there, to tell who tried an exec
+    #[arg(long, help_heading = "Jail")]
+    pub watch_exec: bool,
 
     #[command(flatten)]
     pub usage: UsageArgs,
@@ -75,15 +86,23 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
     let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
-    let session = session::prepare_to_run(&args.image, &args.files)?;
+    let manifest = args.manifest.read()?;
+    let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
+    let session = session::prepare_to_run(&reference, &files)?;
     if let Some(check) = &session.barred {
         anyhow::bail!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
     }
-    let wishes = launch::Wishes {
-        profile: args.container.profile(&args.files.preset, &args.arguments)?,
-        limits: args.usage.limits()?,
-        without: Vec::new(),
-    };
+    let flags = (&args.container, &args.usage, &args.arguments[..]);
+    let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
+    wishes.guarding = if args.watch_exec { Guarding::Stays } else { Guarding::Leaves };
+    wishes.ports = args.publish.iter().map(|publish| publish.container).collect();
+    if let Some(refusal) = &wishes.refusal {
+        anyhow::bail!("{}", refusal.message);
+    }
+    for finding in manifest.iter().flat_map(|manifest| manifest.findings(&args.container)) {
+        eprintln!("austere: {}", finding.message);
+    }
+    anyhow::ensure!(!args.watch_exec || wishes.profile.seal, "--watch-exec is about the seal: add --seal");
     let spec = launch::spec(&session, &wishes, Stdio::Passed)?;
     // Taken before there is any thread, so that every thread leaves them to this descriptor.
     let signals = signals()?;
@@ -101,6 +120,9 @@ fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
         }
         jail.app.kill();
         anyhow::bail!("the jail does not hold, so the app was not let go: {}: {why}", broken.name);
+    }
+    if let Some(door) = jail.app.door().filter(|_| args.watch_exec) {
+        door.listen(|refused| eprintln!("austere: {}", smoke::told(refused)));
     }
     for slot in slots {
         slot.serve(jail.app.room());

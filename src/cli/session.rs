@@ -15,11 +15,14 @@ use super::CannotEnforce;
 use super::launch;
 use super::limits::LimitArgs;
 use super::progress;
+use super::pull::PullArgs;
 use crate::finding::Finding;
 use crate::host;
 use crate::ids;
+use crate::image;
 use crate::inventory::{self, Credentials, Entrypoint};
 use crate::layers::{Layer, View};
+use crate::manifest::Who;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::platform::Platform;
@@ -90,15 +93,18 @@ impl IdChoice {
 const HARDENED_USER: &str = "65532";
 
 /// Where an image is, whom it is for, and what it may cost.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct ImageArgs {
-    /// The user the app runs as; its group is passwd's, else 0
-    #[arg(short, long, value_name = "USER[:GROUP]", default_value = HARDENED_USER, help_heading = "Jail")]
-    pub(super) user: User,
+    /// The user the app runs as [default: 65532, or the manifest's]; its group is passwd's, else 0
+    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Jail")]
+    pub(super) user: Option<User>,
+    /// What a manifest says of that
+    #[arg(skip)]
+    pub(super) said: Option<Who>,
     /// A further group of the app's user [repeatable]
     #[arg(long, value_name = "GROUP", help_heading = "Jail")]
     pub(super) group_add: Vec<String>,
-    /// The engine to be like: docker, docker@26.1 or docker@20.10
+    /// The engine to be like: docker, docker@26.1 or docker@20.10; or sealed, austere's own and strictest
     #[arg(long, value_name = "ENGINE[@VERSION]", default_value = "docker", help_heading = "Jail")]
     pub(super) preset: Preset,
     /// How ids become ids of the host: mapped needs subordinate ids, single projects file modes onto one id. Instead of
@@ -112,19 +118,47 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     pub(super) store: Option<PathBuf>,
     #[command(flatten)]
+    pub(super) pull: PullArgs,
+    #[command(flatten)]
     pub(super) limits: LimitArgs,
 }
 
 impl ImageArgs {
-    /// The user with all groups that were asked for.
-    pub(super) fn user(&self) -> Result<User, AccountError> {
-        self.user.clone().with_groups(&self.group_add)
+    fn store_path(&self, privileged: bool) -> Result<PathBuf, store::StoreError> {
+        self.store.clone().map_or_else(|| store::default_path(privileged), Ok)
+    }
+
+    /// How the image is looked for.
+    fn source(&self) -> anyhow::Result<source::Options> {
+        // Files and folders need no store to be found in; whoever has no place for one is told so later.
+        let store = self.store_path(store::privileged()).ok();
+        Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
+    }
+
+    /// The user with all groups that were asked for. A manifest that names none means the image's own.
+    pub(super) fn user(&self, config: &image::Config) -> Result<User, AccountError> {
+        let named = |said: &Who| said.user.clone().unwrap_or_else(|| config.user.clone());
+        let user = match (&self.user, self.said.as_ref().map(named)) {
+            (Some(user), _) => user.clone(),
+            (None, None) => match self.preset.gid {
+                Some(gid) => format!("{HARDENED_USER}:{gid}").parse()?,
+                None => HARDENED_USER.parse()?,
+            },
+            (None, Some(name)) if name.is_empty() => User::ROOT,
+            (None, Some(name)) => name.parse()?,
+        };
+        let said = self.said.clone().unwrap_or_default();
+        let user = match said.group.filter(|_| self.user.is_none()) {
+            Some(group) => user.in_group(group, said.keeps_memberships),
+            None => user,
+        };
+        user.with_groups(&[&said.groups[..], &self.group_add].concat())
     }
 
     /// What is asked for that the strictest jail would not have, as the flags say it.
     pub(super) fn relaxations(&self) -> Vec<String> {
-        let user = self.user.to_string();
-        let user = (user != HARDENED_USER).then(|| format!("--user {user}"));
+        let user = self.user.as_ref().map(ToString::to_string);
+        let user = user.filter(|user| user != HARDENED_USER).map(|user| format!("--user {user}"));
         user.into_iter().chain(self.group_add.iter().map(|group| format!("--group-add {group}"))).collect()
     }
 }
@@ -133,7 +167,7 @@ impl ImageArgs {
 pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
     phases::begin(Phase::Open);
-    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    let opened = source::open(reference, &args.source()?)?;
     launch::check_platform(&opened.image.platform)?;
     let session = prepare(opened, begun.elapsed(), args)?;
     if session.barred.is_none() {
@@ -145,7 +179,16 @@ pub(super) fn prepare_to_run(reference: &Reference, args: &ImageArgs) -> anyhow:
 /// Finds and unpacks an image to look at, whatever machine it is for.
 pub(super) fn prepare_to_look(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
     let begun = Instant::now();
-    let opened = source::open(reference, &source::Options { platform: args.platform.clone() })?;
+    let opened = source::open(reference, &args.source()?)?;
+    prepare(opened, begun.elapsed(), args)
+}
+
+/// Finds and unpacks an image for later. Who says it in so many words wants what the registry has now.
+pub(super) fn prepare_to_pull(reference: &Reference, args: &ImageArgs) -> anyhow::Result<Session> {
+    let begun = Instant::now();
+    let options = args.source()?;
+    let pull = args.pull.chosen().unwrap_or(source::Pull::Always);
+    let opened = source::open(reference, &source::Options { pull, ..options })?;
     prepare(opened, begun.elapsed(), args)
 }
 
@@ -163,9 +206,9 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     let begun = Instant::now();
     phases::begin(Phase::Unpack);
     let privileged = store::privileged();
-    let store_path = args.store.clone().map_or_else(|| store::default_path(privileged), Ok)?;
+    let store_path = args.store_path(privileged)?;
     let limits = args.limits.limits();
-    let user = args.user()?;
+    let user = args.user(&opened.image.config)?;
     let choice = IdChoice::settle(args.ids)?;
     let (entered, barred) = match ids::enter(choice, user.highest_id()) {
         Ok(entered) => (entered, None),
@@ -182,6 +225,7 @@ fn prepare(opened: Opened, open_took: Duration, args: &ImageArgs) -> anyhow::Res
     } else {
         unpack(&opened, &store, &limits, ids, &user)?
     };
+    opened.remember();
     let unpack_took = begun.elapsed();
     Ok(Session {
         opened: Rc::new(opened),
@@ -308,7 +352,7 @@ impl Session {
             Files::Layers(unpacked) => {
                 let mut layers = Vec::new();
                 for layer in unpacked.layers.iter().rev() {
-                    layers.push(Layer { tree: layer.tree.try_clone()?, capabilities: capabilities(&layer.facts) });
+                    layers.push(stacked(layer.tree.try_clone()?, &layer.facts));
                 }
                 Ok(View::new(layers))
             }
@@ -316,7 +360,7 @@ impl Session {
                 let tree = std::fs::File::open(&merged.path)
                     .with_context(|| format!("opening {}", merged.path.display()))?
                     .into();
-                Ok(View::new(vec![Layer { tree, capabilities: capabilities(&merged.facts) }]))
+                Ok(View::new(vec![stacked(tree, &merged.facts)]))
             }
             Files::Folder(folder) => {
                 View::of_folder(folder).with_context(|| format!("cannot open the folder {}", folder.display()))
@@ -326,13 +370,7 @@ impl Session {
 
     /// What a command line of this image leads to, as the app's user would find it.
     pub(super) fn entrypoint(&self, view: &View, argv: &[String]) -> Entrypoint {
-        let credentials = match (self.ids, &*self.files) {
-            // Every file is ours, and its owner's bits are those that the user would have had.
-            (ids::Mode::Single, Files::Layers(..) | Files::Merged(..)) => {
-                Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
-            }
-            _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
-        };
+        let credentials = self.credentials();
         let image = &self.opened.image;
         inventory::resolve(
             view,
@@ -344,6 +382,17 @@ impl Session {
                 architecture: &image.platform.architecture,
             },
         )
+    }
+
+    /// Who the app's user is to the files, as they lie in the store.
+    pub(super) fn credentials(&self) -> Credentials {
+        match (self.ids, &*self.files) {
+            // Every file is ours, and its owner's bits are those that the user would have had.
+            (ids::Mode::Single, Files::Layers(..) | Files::Merged(..)) => {
+                Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
+            }
+            _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
+        }
     }
 
     /// What was noticed while unpacking.
@@ -389,15 +438,16 @@ impl Session {
 
     /// The same image for another user: the one it names itself.
     pub(super) fn as_shipped(&self) -> anyhow::Result<Session> {
-        match self.opened.image.config.user.as_str() {
-            "" => self.for_user(&User::ROOT),
-            user => self.for_user(&user.parse()?),
-        }
+        // What uid 0 may do does not depend on permission bits, so the projection for another user serves it as well.
+        let user = match self.opened.image.config.user.as_str() {
+            "" => User::ROOT,
+            user => user.parse()?,
+        };
+        self.as_user(&user)
     }
 
-    /// The same image for another user.
-    pub(super) fn for_user(&self, user: &User) -> anyhow::Result<Session> {
-        // What uid 0 may do does not depend on permission bits, so the projection for another user serves it as well.
+    /// The same image for this user.
+    pub(super) fn as_user(&self, user: &User) -> anyhow::Result<Session> {
         let account = resolve(user, &self.accounts)?;
         has_place(self.ids, &account)?;
         let is_projected = self.ids == ids::Mode::Single && account.uid != 0 && account != self.account;
@@ -421,6 +471,15 @@ impl Session {
             limits: self.limits,
         })
     }
+}
+
+/// A layer to look at, with what modes and the store cannot hold.
+fn stacked(tree: std::os::fd::OwnedFd, facts: &Facts) -> Layer {
+    let set_id = |special: &Special| match special.kind {
+        SpecialKind::SetId { mode } => Some((special.path.trim_start_matches('/').to_owned(), mode)),
+        _ => None,
+    };
+    Layer { tree, capabilities: capabilities(facts), set_ids: facts.specials.iter().filter_map(set_id).collect() }
 }
 
 /// What files ask for, as the image says, whether or not the store could hold it.

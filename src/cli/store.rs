@@ -8,11 +8,14 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Format, exit, print, session};
+use super::session::{self, ImageArgs};
+use super::{Format, exit, print};
 use crate::ids;
 use crate::profile::tmpfs;
+use crate::reference::Reference;
 use crate::report::clean;
 use crate::report::inspect::size;
+use crate::source;
 use crate::store::{self, Listed, Policy, Removal, Store};
 
 #[derive(clap::Args)]
@@ -27,6 +30,8 @@ enum Command {
     Ls(LsArgs),
     /// Remove layers that are not in use
     Gc(GcArgs),
+    /// Unpack an image now, to be run later; a registry is asked for it even when it was pulled before
+    Pull(Box<PullImageArgs>),
 }
 
 #[derive(clap::Args)]
@@ -36,6 +41,14 @@ struct LsArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+#[derive(clap::Args)]
+struct PullImageArgs {
+    /// A name as in nginx:1.27, or any other image that verify takes
+    image: Reference,
+    #[command(flatten)]
+    files: ImageArgs,
 }
 
 /// Without a rule only what cannot be used any more is removed. What a running austere uses is never removed.
@@ -90,8 +103,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Ls(args) => ls(args)?,
         Command::Gc(args) => gc(args)?,
+        Command::Pull(args) => pull(args)?,
     }
     Ok(exit::PASS)
+}
+
+/// Says what it is called by its content, so that it can be asked for again.
+fn pull(args: &PullImageArgs) -> anyhow::Result<()> {
+    let session = session::prepare_to_pull(&args.image, &args.files)?;
+    let image = &session.opened.image;
+    let digest = image.manifest_digest.as_ref().or(image.config_digest.as_ref());
+    let digest = digest.map_or_else(String::new, |digest| format!(", {digest}"));
+    let (layers, bytes) = (plural(image.layers.len()), size(session.unpacked_bytes()));
+    let name = clean(&session.opened.reference);
+    print(&format!("{name}: {}, {layers}, {bytes} of files{digest}\n", session.opened.kind))
 }
 
 fn ls(args: &LsArgs) -> anyhow::Result<()> {
@@ -122,6 +147,8 @@ fn gc(args: &GcArgs) -> anyhow::Result<()> {
     }
     if !args.dry_run {
         store.remove_empty()?;
+        let left: Vec<_> = store.list()?.into_iter().map(|layer| layer.diff_id).collect();
+        source::forget(&path, |diff_id| left.contains(diff_id));
     }
     let verb = if args.dry_run { "would be removed" } else { "removed" };
     let (count, freed) = (removed.len(), bytes_of(&removed));

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::limits::LimitArgs;
 use super::progress;
+use super::pull::PullArgs;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::unpack::{Facts, SpecialKind, merge};
@@ -13,7 +14,7 @@ use crate::{source, store};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The image: a path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], example:NAME
+    /// The image: a path, a name as in nginx:1.27, or TRANSPORT:REST as for verify
     image: Reference,
     /// The folder to write to; it must be empty or absent
     dir: PathBuf,
@@ -21,12 +22,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
     #[command(flatten)]
+    pull: PullArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let opened = source::open(&args.image, &source::Options { platform: args.platform.clone() })?;
+    let store = store::default_path(store::privileged()).ok();
+    let options = source::Options { platform: args.platform.clone(), store, ..args.pull.options()? };
+    let opened = source::open(&args.image, &options)?;
     if let Some(dir) = opened.rootfs() {
         anyhow::bail!("{} is a root filesystem already", dir.display());
     }

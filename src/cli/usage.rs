@@ -2,6 +2,7 @@
 
 use crate::cgroup::amount::{Bytes, Cpus, Pids, Swap};
 use crate::cgroup::{Limits, LimitsError};
+use crate::manifest::Settings;
 
 /// Limits of the app
 #[derive(clap::Args, Clone, Debug)]
@@ -25,5 +26,13 @@ impl UsageArgs {
     /// The limits that the flags say.
     pub(super) fn limits(&self) -> Result<Limits, LimitsError> {
         Limits::new(self.memory, self.memory_swap, self.pids_limit, self.cpus)
+    }
+
+    /// The limits that the flags say, and a manifest where they say nothing.
+    pub(super) fn limits_over(&self, settings: &Settings) -> anyhow::Result<Limits> {
+        let cpus = settings.cpus.as_ref().map(|cpus| cpus.parse()).transpose()?;
+        let memory = self.memory.or(settings.memory.map(Bytes));
+        let pids = self.pids_limit.or(settings.pids.map(|pids| Pids(Some(pids))));
+        Ok(Limits::new(memory, self.memory_swap, pids, self.cpus.or(cpus))?)
     }
 }

@@ -1,6 +1,8 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
 pub(super) mod attempt;
+mod lenient;
+mod levels;
 mod plan;
 mod trials;
 pub(super) mod watched;
@@ -16,6 +18,7 @@ use super::Format;
 use super::container::ContainerArgs;
 use super::fit::{self, SearchArgs};
 use super::launch;
+use super::manifest::{self, ManifestArgs};
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use crate::ids;
@@ -25,12 +28,13 @@ use crate::phases::{self, Phase};
 use crate::reference::Reference;
 use crate::report;
 use crate::smoke::plan::Plan;
-use crate::smoke::{self, Answer};
+use crate::smoke::{self, Answer, Outcome};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
 use crate::verdict::run::{Durations, Fit};
 use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
+use levels::LevelArgs;
 use plan::PlanArgs;
 use trials::Trial;
 
@@ -38,6 +42,7 @@ const EXAMPLES: &str = "\
 Examples:
   austere verify example:hello
   austere verify ./image.tar --http 8080/healthz
+  austere verify registry.example.com/team/app:1.2 --pull always
   austere verify oci:layout:latest --tmpfs /run --format json
 
 Without a probe the plan comes from the image: every exposed TCP port must accept a
@@ -48,8 +53,10 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A path, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:DIR, example:hello
-    pub image: Reference,
+    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
+    #[arg(required_unless_present_any = ["pod", "compose"])]
+    pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
@@ -58,10 +65,16 @@ pub(super) struct Args {
     pub plan: PlanArgs,
 
     #[command(flatten)]
+    pub manifest: ManifestArgs,
+
+    #[command(flatten)]
+    pub levels: LevelArgs,
+
+    #[command(flatten)]
     pub container: ContainerArgs,
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Report")]
-    pub trace: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
+    pub trace: Option<PathBuf>,
     /// When it fails, find the least that has to be given back for it to work, as `austere fit` does
     #[arg(long, help_heading = "Fit")]
     pub fit: bool,
@@ -108,6 +121,12 @@ impl Args {
 
 /// Judges, and says so.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.manifest.show_settings
+        && let Some(manifest) = args.manifest.read()?
+    {
+        super::print(&format!("{:#}\n", manifest.settings.shown()))?;
+        return Ok(super::exit::PASS);
+    }
     args.deliver(&judged(args, args.fit)?)
 }
 
@@ -119,47 +138,53 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     if let Some(path) = &args.phases {
         phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
     }
-    let session = session::prepare_to_run(&args.image, &args.files)?;
+    let manifest = args.manifest.read()?;
+    let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
+    let session = session::prepare_to_run(&reference, &files)?;
     let config = &session.opened.image.config;
-    let plan = args.plan.plan(config)?;
-    let preset = &args.files.preset;
-    let wishes = launch::Wishes {
-        profile: args.container.profile(preset, &args.arguments)?,
-        limits: args.usage.limits()?,
-        without: args.without_measure.clone(),
-    };
+    let settings = manifest.as_ref().map(|manifest| &manifest.settings);
+    let plan = args.plan.plan_with(config, settings)?;
+    let preset = &files.preset;
+    let flags = (&args.container, &args.usage, &args.arguments[..]);
+    let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
+    wishes.without.clone_from(&args.without_measure);
+    wishes.ports = plan.probes.iter().filter_map(smoke::plan::Probe::port).collect();
 
+    let disk = args.levels.look(&session, &launch::command_line(config, &wishes.profile))?;
+    let names = disk.as_ref().map(levels::Disk::interactive);
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
         let launched = Instant::now();
-        let (outcome, measures) = attempt::hardened(&session, &wishes, &plan)?;
+        let seen = attempt::sighted(&session, &wishes, &plan, names.as_deref())?;
         if args.show_logs {
-            show_logs(number, args.plan.repeat, &outcome.output);
+            show_logs(number, args.plan.repeat, &seen.0.output);
         }
-        trials.push(Trial::new(outcome, measures, launched));
+        trials.push(Trial::new(seen, launched));
         if session.barred.is_some() {
             // Its one tree has been used, and another run could not judge either.
             break;
         }
     }
-    let (Trial { mut outcome, measures, jail_took }, runs) = trials::decisive(trials);
+    let (trial, runs) = trials::decisive(trials);
+    let trial = lenient::settle(&session, &mut wishes, &plan, names.as_deref(), trial)?;
+    let Trial { mut outcome, mut measures, jail_took, sight } = trial;
+    let can_run = session.barred.is_none() && wishes.refusal.is_none();
+    let fails = can_run && outcome.answer == Answer::Fails;
+    let lacks = manifest.as_ref().filter(|_| fails).map_or_else(Vec::new, |manifest| manifest.lacks(&args.container));
+    // What fails for want of something fails without hardening too.
+    let says_something = can_run && lacks.is_empty();
+    measures.extend(lacks);
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails if session.barred.is_none() => baseline(&session, &wishes, &plan)?,
+        Answer::Fails if says_something => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
-    let watched = if session.barred.is_none() && (outcome.answer == Answer::Fails || args.trace.is_some()) {
-        watched::run(&session, &wishes, &plan, &outcome)?
-    } else {
-        None
-    };
-    if let (Some(to), Some(run)) = (&args.trace, &watched) {
-        watched::write(&run.timeline, to.as_ref())?;
-    }
-    if let Some(run) = &watched {
-        watched::explain(&session, run, baseline, &mut outcome)?;
+    let is_watched = can_run && (fails || args.trace.is_some());
+    if is_watched {
+        watch(args, &session, &wishes, &plan, baseline, &mut outcome)?;
     }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
+    findings.extend(manifest.iter().flat_map(|manifest| manifest.findings(&args.container)));
     if session.cannot_run().is_none() {
         findings.extend(session.barred.as_ref().map(smoke::weaker));
     }
@@ -170,11 +195,16 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
         findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
-    let extra = usize::from(unhardened_took.is_some()) + usize::from(watched.is_some());
-    let start = fit::Begun { outcome: &outcome, baseline, runs: runs.len() + extra };
-    let fit = if fits { fit::search(args, &session, &wishes, &plan, &start)? } else { Fit::default() };
+    let fit = if fits {
+        let extra = usize::from(unhardened_took.is_some()) + usize::from(is_watched);
+        let user = files.user(config)?;
+        let start = fit::Begun { outcome: &outcome, baseline, runs: runs.len() + extra, user };
+        fit::search(args, &session, &wishes, &plan, start)?
+    } else {
+        Fit::default()
+    };
     let (image, account) = (&session.opened.image, &session.account);
-    let mut verdict = Verdict::new(Evidence {
+    let verdict = Verdict::new(Evidence {
         started_at,
         host: Host::here(sys::landlock_abi::landlock_abi().ok().and_then(|abi| abi.try_into().ok())),
         image: ImageFacts::new(
@@ -185,7 +215,8 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
         ),
         preset: facts::Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() },
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
-        relaxations: [args.files.relaxations(), wishes.profile.relaxations.clone()].concat(),
+        is_hardened: wishes.profile.read_only && wishes.profile.capabilities.is_empty() && account.uid != 0,
+        relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),
         ids: Ids {
             mode: match session.ids {
                 ids::Mode::Real => IdMode::Real,
@@ -200,9 +231,10 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
         plan: &plan,
         outcome: &outcome,
         runs: &runs,
-        measures,
+        measures: measures.clone(),
         baseline,
         findings,
+        pod_security: settings.and_then(|settings| settings.pod_security.clone()),
         durations: Durations {
             open: Durations::of(session.open_took),
             unpack: Durations::of(session.unpack_took),
@@ -212,8 +244,24 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
             ..Durations::default()
         },
     });
-    fit::hand_over(&mut verdict, fit)?;
-    Ok(verdict)
+    let run = levels::Run { wishes: &wishes, plan: &plan, outcome: &outcome, measures: &measures, sight: &sight };
+    fit::hand_over(args.levels.judge(verdict, &session, &run, disk.as_ref())?, fit)
+}
+
+/// Runs the app once more and watches it, so that the outcome can say why.
+fn watch(
+    args: &Args,
+    session: &Session,
+    wishes: &launch::Wishes,
+    plan: &Plan,
+    baseline: Baseline,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let Some(run) = watched::run(session, wishes, plan, outcome)? else { return Ok(()) };
+    if let Some(to) = &args.trace {
+        watched::write(&run.timeline, to)?;
+    }
+    watched::explain(session, &run, baseline, outcome)
 }
 
 /// Passes on what the app wrote, with nothing in it that a terminal acts on.
@@ -235,7 +283,7 @@ fn baseline(session: &Session, wishes: &launch::Wishes, plan: &Plan) -> anyhow::
     let begun = Instant::now();
     let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
     let profile = wishes.profile.unhardened();
-    let wishes = launch::Wishes { profile, without: Vec::new(), limits: wishes.limits };
+    let wishes = launch::Wishes { profile, without: Vec::new(), refusal: None, ..wishes.clone() };
     let answer = match start(&shipped, &wishes)? {
         Ok(mut jail) => {
             phases::begin(Phase::Probe);
@@ -282,7 +330,7 @@ mod tests {
         assert!(refused("").contains("<IMAGE>"));
         assert!(refused("''").contains("is a variable unset?"));
         assert!(refused("--http 80").contains("<IMAGE>"));
-        assert!(refused("no-such-image").contains("neither a file nor"));
+        assert!(refused("no-such-image.tar").contains("neither a file nor"));
     }
 
     #[test]
@@ -302,7 +350,7 @@ mod tests {
         let args = line("example:hello").unwrap();
         let plan = args.plan.plan(&Config::default()).unwrap();
         assert_eq!((plan.origin, plan.timeout, plan.probes.len()), (Origin::Image, plan::TIMEOUT, 1));
-        assert_eq!(args.files.user, "65532".parse().unwrap());
+        assert_eq!(args.files.user(&Config::default()).unwrap(), "65532".parse().unwrap());
         assert_eq!(args.format, Format::Text);
     }
 

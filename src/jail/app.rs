@@ -19,6 +19,7 @@ use crate::cgroup::{Events, Group};
 use crate::netns::Room;
 use crate::phases::{self, Phase};
 use crate::process::Process;
+use crate::seal::door::Door;
 use crate::sys::waitid::{self, Ended};
 
 /// An app in its jail. Dropping it ends it.
@@ -31,6 +32,7 @@ pub struct App {
     guard: Option<Guard>,
     /// It ends with the app.
     watcher: Option<JoinHandle<()>>,
+    door: Option<Door>,
     room: Arc<Room>,
     started: Instant,
     stop_signal: i32,
@@ -59,6 +61,7 @@ impl App {
             pumps,
             guard: None,
             watcher: None,
+            door: None,
             room,
             started: Instant::now(),
             stop_signal,
@@ -102,6 +105,15 @@ impl App {
 
     pub(super) fn watched_by(&mut self, watcher: JoinHandle<()>) {
         self.watcher = Some(watcher);
+    }
+
+    pub(super) fn sealed_by(&mut self, door: Door) {
+        self.door = Some(door);
+    }
+
+    /// The guard of its seal, where it has one.
+    pub fn door(&self) -> Option<&Door> {
+        self.door.as_ref()
     }
 
     pub(super) fn has_brood(&mut self, has_brood: bool) {
@@ -155,6 +167,9 @@ impl App {
         }
         if let Some(guard) = &mut self.guard {
             guard.release();
+        }
+        if let Some(door) = &mut self.door {
+            door.finish();
         }
         // PID 1 is gone, and the kernel has ended everything else in its namespace, or we have: the pipes run dry.
         self.pumps.finish();

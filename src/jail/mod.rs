@@ -16,6 +16,7 @@ pub mod subject;
 mod watch;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,13 +34,17 @@ use guard::Guard;
 
 use crate::caps;
 use crate::cgroup;
+use crate::exec_memory;
 use crate::ids;
+use crate::landlock;
 use crate::measure::Measure;
 use crate::netns;
 use crate::phases::{self, Phase};
 use crate::profile::settings::{Network, Sysctl, Ulimit};
 use crate::refusal::Refusal;
 use crate::rootfs;
+use crate::seal::Guarding;
+use crate::seal::door::Hatch;
 use crate::seccomp::{Filter, Witness};
 use crate::sys::clone::{Side, clone};
 use crate::sys::execve::exit_now;
@@ -56,6 +61,8 @@ pub struct Spec {
     pub rootfs: rootfs::Plan,
     /// The command line.
     pub argv: Vec<String>,
+    /// The program itself, in place of what the command line names.
+    pub adversary: Option<OwnedFd>,
     /// The whole environment, `NAME=value`.
     pub env: Vec<String>,
     /// The host name.
@@ -70,8 +77,12 @@ pub struct Spec {
     pub seccomp: Option<(Filter, Option<Witness>)>,
     /// The same filter for a run that is watched ([`crate::seccomp::observe`]), and then in the place of the other.
     pub observed: Option<Filter>,
+    /// No exec after the app's own, and what its guard does.
+    pub seal: Option<Guarding>,
+    /// What could be executed without a file, and is taken away.
+    pub exec_memory: exec_memory::Taken,
     /// Landlock as a second wall, where the kernel has it.
-    pub landlock: bool,
+    pub landlock: Option<landlock::Rules>,
     /// What the app may use of memory, processes and processors.
     pub limits: cgroup::Limits,
     /// Whom the app can reach.
@@ -143,6 +154,8 @@ pub struct Started {
     pub app: App,
     /// Every measure, as the kernel says it is.
     pub measures: Vec<Measure>,
+    /// Where the app may write and execute; unknown where it has no mounts of its own.
+    pub writable_executable: Option<Vec<String>>,
 }
 
 /// Builds the jail and starts the app in it. The calling thread must be the process's only one, and must live as long as the app:
@@ -168,6 +181,7 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
     let (watch, mut line) = life::line().map_err(failed("making a pipe"))?;
     let (reports, reporter) = report::channel().map_err(failed("making a pipe"))?;
     let mut recipe = recipe::Recipe::prepare(spec).map_err(StartError::Refused)?;
+    let hatch = spec.seal.map(|_| Hatch::new()).transpose().map_err(failed("making a socket pair"))?;
     let mut group = (!spec.limits.is_empty()).then(|| cgroup::Group::make(&spec.limits, |name| spec.applies(name)));
 
     if spec.is_tree() {
@@ -180,7 +194,7 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
     })? {
         Side::Child => {
             drop((line, reports));
-            let refusal = recipe.follow(&watch, &reporter, &streams);
+            let refusal = recipe.follow(&watch, &reporter, &streams, hatch.as_ref());
             reporter.refuse(&refusal);
             exit_now(127)
         }
@@ -189,7 +203,7 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
     let options = ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL;
     let traced = watcher.is_none() && ptrace::seize(pid, options).is_ok();
     // While the launcher works, and while everything it inherited is still open here.
-    let before = read_back::Before::take();
+    let before = read_back::Before::take(spec.landlock.as_ref().unwrap_or(&landlock::Rules::default()));
     drop((watch, reporter, recipe));
     if let Some(group) = &mut group {
         group.take_in(pid);
@@ -211,6 +225,9 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
         watch
     });
     let before = before.map_err(failed("reading /proc/self"))?;
+    if let Some((hatch, guarding)) = hatch.zip(spec.seal) {
+        app.sealed_by(hatch.guard(guarding).map_err(failed("starting the guard of the seal"))?);
+    }
     let told = held.and_then(|()| app.say_go());
     let stopped = match &watch {
         Some(watch) => watch.await_exec(),
@@ -232,6 +249,7 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
     app.check_guard().map_err(failed("looking for the app's guard"))?;
     let (mut measures, room) = before.compare(spec, pid.as_raw(), &report, app.streams());
     measures.extend(app.group().map(|group| group.read_back(pid.as_raw())).unwrap_or_default());
+    let writable_executable = read_back::writable_executable(spec, pid.as_raw());
     app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
     if let Some(watch) = watch {
         watch.say_go();
@@ -239,7 +257,7 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
         ptrace::detach(pid, None).map_err(|errno| StartError::Host("letting the app go", errno.into()))?;
     }
     app.started_at(Instant::now());
-    Ok(Started { app, measures })
+    Ok(Started { app, measures, writable_executable })
 }
 
 /// Waits for the stop at the exec; false when the launcher ended instead (it stays there to be waited for).

@@ -10,7 +10,7 @@ use crate::measure::Measure;
 use crate::netns::Room;
 use crate::process::{NAMESPACES, Process};
 use crate::profile::settings::Network;
-use crate::{caps, ids, landlock, limits, netns, rootfs, sysctls};
+use crate::{caps, exec_memory, ids, landlock, limits, netns, rootfs, seal, sysctls};
 
 /// What this process is like while the launcher is a copy of it.
 pub(super) struct Before {
@@ -24,13 +24,13 @@ pub(super) struct Before {
 }
 
 impl Before {
-    pub(super) fn take() -> io::Result<Self> {
+    pub(super) fn take(rules: &landlock::Rules) -> io::Result<Self> {
         let ours = Process::own()?;
         let namespaces = NAMESPACES.into_iter().filter_map(|name| Some((name, ours.namespace(name).ok()?))).collect();
         let limits = ours.hard_limits()?;
         let descriptors =
             ours.descriptors()?.into_iter().filter(|(number, _)| *number > 2).map(|(_, file)| file).collect();
-        let wall = landlock::Wall::new().map(|wall| wall.describe()).map_err(|why| why.to_string());
+        let wall = landlock::Wall::new(rules).map(|wall| wall.describe()).map_err(|why| why.to_string());
         Ok(Before { namespaces, limits, descriptors, filters: ours.filters(), wall })
     }
 
@@ -66,10 +66,13 @@ impl Before {
         measures.extend(spec.room.port_start.map(|port| low_ports(port, report)));
         measures.extend(sysctls::read_back(&spec.sysctls, report.sysctls));
         if let Some((_, witness)) = &spec.seccomp {
-            measures.push(seccomp(&app, witness.as_ref(), report, self.filters));
+            measures.push(seccomp(&app, witness.as_ref(), report, self.filters, u32::from(spec.seal.is_some())));
         }
-        if spec.landlock {
-            measures.push(self.second_wall(spec, report));
+        measures.extend(exec_memory::read_back(spec.exec_memory, report.exec_memory));
+        measures.extend(spec.seal.map(|guarding| seal::read_back(guarding, report.seal)));
+        if let Some(rules) = &spec.landlock {
+            measures.push(self.second_wall(report));
+            measures.extend(landlock::narrow_read_back(rules, report.landlock.and_then(|seen| seen.tried)));
         }
         measures.push(self.descriptors(&app));
         measures.push(environment(&app, &spec.env));
@@ -105,11 +108,11 @@ impl Before {
         Measure::judged("namespaces", asked, result)
     }
 
-    fn second_wall(&self, spec: &Spec, report: &Report) -> Measure {
+    fn second_wall(&self, report: &Report) -> Measure {
         match &self.wall {
             Ok(wall) if report.witnessed => landlock::read_back(wall, report.landlock),
             Ok(wall) => landlock::read_back(wall, None),
-            Err(why) => Measure::unavailable("landlock", spec.landlock.to_string(), why).optional(),
+            Err(why) => Measure::unavailable("landlock", "a second wall", why).optional(),
         }
     }
 
@@ -133,6 +136,12 @@ impl Before {
             }
         }
     }
+}
+
+/// Where the app may write and execute.
+pub(super) fn writable_executable(spec: &Spec, pid: i32) -> Option<Vec<String>> {
+    let app = Process::open(pid).ok().filter(|_| !spec.is_tree())?;
+    rootfs::writable_executable(&app, spec.identity.uid != 0)
 }
 
 /// What takes namespaces. The app lacks /proc, /sys and an address of its own with them, so it may fail for want of those.
@@ -160,7 +169,13 @@ fn no_new_privs(app: &Process) -> Measure {
 }
 
 /// The kernel's own word that there is a filter, and the launcher's that it answers as it should.
-fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Report, filters: Option<u32>) -> Measure {
+fn seccomp(
+    app: &Process,
+    witness: Option<&crate::seccomp::Witness>,
+    report: &Report,
+    filters: Option<u32>,
+    seals: u32,
+) -> Measure {
     let asked = "the profile's filter";
     let result = match (app.status().seccomp, witness, &report.seccomp) {
         (None, ..) => return Measure::unverified("seccomp", asked, "this kernel's /proc/PID/status lacks Seccomp"),
@@ -168,7 +183,7 @@ fn seccomp(app: &Process, witness: Option<&crate::seccomp::Witness>, report: &Re
             witness.judge(seen).map(|()| "filter mode, and it answers as asked".to_owned())
         }
         // Behind an engine's filter of the same kind every call that could be tried is refused already; a profile may refuse none of them.
-        (Some(2), None, _) if filters.zip(app.filters()).is_some_and(|(ours, theirs)| theirs == ours + 1) => {
+        (Some(2), None, _) if filters.zip(app.filters()).is_some_and(|(ours, theirs)| theirs == ours + 1 + seals) => {
             Ok("filter mode, with one filter more than austere is behind itself".to_owned())
         }
         (Some(2), None, _) => {

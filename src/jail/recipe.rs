@@ -19,9 +19,10 @@ use super::stdio::Streams;
 use crate::phases::{self, Phase};
 use crate::profile::settings::Sysctl;
 use crate::refusal::Refusal;
-use crate::seccomp::{Observation, Witness};
-use crate::sys::execve::{Vector, execve};
-use crate::{caps, ids, landlock, limits, netns, rootfs, sys, sysctls};
+use crate::seal::door::Hatch;
+use crate::seccomp::{Filter, Observation, Witness};
+use crate::sys::execve::{Vector, execve, execveat};
+use crate::{caps, exec_memory, ids, landlock, limits, netns, rootfs, seal, sys, sysctls};
 
 /// Where programs are looked for when the image sets no PATH (runc and docker: the same list).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -33,6 +34,7 @@ pub(super) struct Recipe<'a> {
     envp: Vector,
     candidates: Vec<CString>,
     wall: Option<landlock::Wall>,
+    seal: Option<Filter>,
 }
 
 impl<'a> Recipe<'a> {
@@ -60,13 +62,18 @@ impl<'a> Recipe<'a> {
             // An empty element means the working directory (environ(7)), which Go's exec.LookPath refuses, and engines with it.
             path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| format!("{dir}/{program}")).collect()
         };
-        let wall = if spec.landlock && spec.applies("landlock") { landlock::Wall::new().ok() } else { None };
+        let rules = spec.landlock.as_ref().filter(|_| spec.applies("landlock"));
+        let wall = rules.and_then(|rules| landlock::Wall::new(rules).ok());
+        let too_long = |_| Refusal::host("seccomp", "the filter of the seal", Errno::E2BIG);
+        let is_sealed = spec.seal.is_some() && spec.applies("seal");
+        let seal = is_sealed.then(seal::filter).transpose().map_err(too_long)?;
         Ok(Recipe {
             spec,
             argv: Vector::new(strings(&spec.argv)?),
             envp: Vector::new(strings(&env)?),
             candidates: strings(&candidates)?,
             wall,
+            seal,
         })
     }
 
@@ -99,14 +106,26 @@ impl<'a> Recipe<'a> {
 
     /// Follows the recipe; returns only to say which step was refused. Every step is fatal, because the kernel runs programs in a half-built
     /// jail just as well.
-    pub(super) fn follow(&mut self, parent: &Watch, reporter: &Reporter, streams: &Streams) -> Refusal {
-        match self.steps(parent, reporter, streams) {
+    pub(super) fn follow(
+        &mut self,
+        parent: &Watch,
+        reporter: &Reporter,
+        streams: &Streams,
+        hatch: Option<&Hatch>,
+    ) -> Refusal {
+        match self.steps(parent, reporter, streams, hatch) {
             Err(refusal) => refusal,
             Ok(never) => match never {},
         }
     }
 
-    fn steps(&mut self, parent: &Watch, reporter: &Reporter, streams: &Streams) -> Result<Infallible, Refusal> {
+    fn steps(
+        &mut self,
+        parent: &Watch,
+        reporter: &Reporter,
+        streams: &Streams,
+        hatch: Option<&Hatch>,
+    ) -> Result<Infallible, Refusal> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
@@ -142,9 +161,12 @@ impl<'a> Recipe<'a> {
         // Without no_new_privs the walls need CAP_SYS_ADMIN, so they come before it goes; engines do it in this order too.
         let bound = spec.no_new_privs && spec.applies("no-new-privileges");
         let mut landlock = None;
+        let taken = spec.exec_memory != exec_memory::Taken::default();
+        let executable = taken.then(exec_memory::attempt);
+        let unsealed = hatch.map(|_| seal::before());
         if !bound {
             landlock = self.confine(wall.take(), &assembled)?;
-            self.install_filter()?;
+            self.install_filters(hatch)?;
         }
         if spec.applies("capabilities") {
             caps::limit(spec.bounding)?;
@@ -161,7 +183,7 @@ impl<'a> Recipe<'a> {
         parent.bind()?;
 
         self.enter_working_dir()?;
-        let program = self.find_program()?;
+        let program = if spec.adversary.is_some() { c"" } else { self.find_program()? };
         umask(Mode::from_bits_truncate(0o022));
         if bound {
             set_no_new_privs().map_err(|errno| Refusal::host("prctl", "PR_SET_NO_NEW_PRIVS", errno))?;
@@ -174,10 +196,18 @@ impl<'a> Recipe<'a> {
         let sysctls = sysctls::hold(&spec.sysctls);
         parent.await_go()?;
         if bound {
-            self.install_filter()?;
+            self.install_filters(hatch)?;
         }
-        reporter.witness(port_start, sysctls, landlock, self.observe_filter());
-        let errno = execve(program, &self.argv, &self.envp);
+        if spec.exec_memory.gain && spec.applies("no-exec-gain") {
+            exec_memory::apply()?;
+        }
+        let executable = executable.map(|before| (before, exec_memory::attempt()));
+        let sealed = unsealed.map(seal::witness);
+        reporter.witness(port_start, sysctls, landlock, self.observe_filter(), sealed, executable);
+        let errno = match &spec.adversary {
+            Some(file) => execveat(file.as_fd(), c"", &self.argv, &self.envp),
+            None => execve(program, &self.argv, &self.envp),
+        };
         Err(Refusal::app("execve", program.to_string_lossy(), errno))
     }
 
@@ -237,13 +267,16 @@ impl<'a> Recipe<'a> {
         wall: Option<landlock::Wall>,
         assembled: &rootfs::Assembled,
     ) -> Result<Option<landlock::Witness>, Refusal> {
-        if !self.spec.landlock {
-            return Ok(None);
-        }
+        let Some(rules) = &self.spec.landlock else { return Ok(None) };
         let before = landlock::opens(&assembled.outside);
+        let is_more = rules.narrow.is_some() || rules.execute.is_some();
+        let narrowness = is_more.then(landlock::Narrowness::prepare);
+        let junk = assembled.junk.as_ref();
+        let first = narrowness.as_ref().map(|narrowness| narrowness.attempt(junk));
         if let Some(wall) = wall {
-            wall.apply(&assembled.root, &assembled.writable)?;
+            wall.apply(&assembled.root, &assembled.declared, &assembled.of_kernel)?;
         }
+        let second = narrowness.as_ref().map(|narrowness| narrowness.attempt(junk));
         let allowed = nix::fcntl::openat(
             assembled.root.as_fd(),
             ".",
@@ -251,17 +284,25 @@ impl<'a> Recipe<'a> {
             Mode::empty(),
         );
         let after = landlock::opens(&assembled.outside);
-        Ok(Some(landlock::Witness { before, after, allowed: allowed.is_ok() }))
+        Ok(Some(landlock::Witness { before, after, allowed: allowed.is_ok(), tried: first.zip(second) }))
     }
 
-    fn install_filter(&self) -> Result<(), Refusal> {
-        let plain = self.spec.seccomp.as_ref().map(|(filter, _)| filter);
-        let Some(filter) = self.spec.observed.as_ref().or(plain) else { return Ok(()) };
-        if self.spec.applies("seccomp") {
+    /// The seal first: the profile may refuse what passes its listener out.
+    fn install_filters(&self, hatch: Option<&Hatch>) -> Result<(), Refusal> {
+        let install = |filter: &Filter| {
             sys::seccomp::install(&filter.program, filter.flags).map_err(|error| {
                 let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
                 Refusal::host("seccomp", "SECCOMP_SET_MODE_FILTER", errno)
-            })?;
+            })
+        };
+        if let Some((filter, hatch)) = self.seal.as_ref().zip(hatch)
+            && let Some(listener) = install(filter)?
+        {
+            hatch.pass(listener).map_err(|errno| Refusal::host("sendmsg", "the listener of the seal", errno))?;
+        }
+        let plain = self.spec.seccomp.as_ref().map(|(filter, _)| filter);
+        if let Some(filter) = self.spec.observed.as_ref().or(plain).filter(|_| self.spec.applies("seccomp")) {
+            install(filter)?;
         }
         Ok(())
     }

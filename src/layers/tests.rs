@@ -124,3 +124,32 @@ fn capabilities_kept_beside_a_layer_are_the_files() {
     view.layers[0].capabilities.insert("usr/app".to_owned(), vec![1]);
     assert_eq!(view.find("/usr/app").unwrap().entry.capability, Some(vec![1]));
 }
+
+#[test]
+fn a_list_has_what_is_shown_and_what_lies_hidden() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let stack = Stack::new(&[&["new", "d/x"], &["a", "d/x", "d/y", "e/z"]]);
+    stack.whiteout(0, "a");
+    stack.whiteout(0, "e");
+    symlink("new", stack.at(0, "link")).unwrap();
+    let listing = stack.view().list();
+    let shown: Vec<&str> = listing.items.iter().map(|item| item.path.as_str()).collect();
+    assert_eq!(shown, ["/d", "/d/x", "/d/y", "/link", "/new"]);
+    assert_eq!(
+        listing.changes,
+        [Change { added: 4, changed: 0, removed: 0 }, Change { added: 2, changed: 1, removed: 2 },]
+    );
+    let mut hidden: Vec<&str> = listing.hidden.iter().map(|hidden| hidden.path.as_str()).collect();
+    hidden.sort_unstable();
+    assert_eq!(hidden, ["/a", "/d/x", "/e/z"]);
+
+    let view = stack.view();
+    let contents = crate::inventory::Contents::new(&listing.items, &view);
+    assert_eq!(contents.resolve("/link").unwrap().path, "/new");
+    assert_eq!(contents.resolve("/d/../link").unwrap().path, "/new");
+    assert!(contents.resolve("/link/x").is_none() && contents.resolve("/a").is_none());
+    assert_eq!(contents.text("/d/x", 10).as_deref(), Some("d/x"));
+    assert_eq!(contents.below("/d").len(), 2);
+}

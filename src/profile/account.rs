@@ -14,6 +14,7 @@ pub struct User {
     who: Name,
     group: Option<Name>,
     more: Vec<Name>,
+    keeps_memberships: bool,
 }
 
 /// A user or group as written: an id, or a name that the image's own passwd or group resolves later.
@@ -55,7 +56,7 @@ const LAST_ID: u32 = i32::MAX.unsigned_abs();
 
 impl User {
     /// Who an image without `USER` runs as.
-    pub const ROOT: User = User { who: Name::Id(0), group: None, more: Vec::new() };
+    pub const ROOT: User = User { who: Name::Id(0), group: None, more: Vec::new(), keeps_memberships: false };
 
     /// The same user in further groups, which `group` cannot switch off: names or ids.
     ///
@@ -67,6 +68,17 @@ impl User {
             self.more.push(name(group).ok_or_else(|| AccountError::Malformed(group.clone()))?);
         }
         Ok(self)
+    }
+
+    /// The same user with another primary group. As Kubernetes has it, the groups that list the user's name can be kept then.
+    #[must_use]
+    pub fn in_group(self, gid: u32, keeps_memberships: bool) -> Self {
+        User { group: Some(Name::Id(gid)), keeps_memberships, ..self }
+    }
+
+    /// Whether it is a number, so that it is known without the image's files not to be root.
+    pub fn is_number(&self) -> bool {
+        matches!(self.who, Name::Id(_))
     }
 
     /// The highest id in it that is known without the image's files.
@@ -101,13 +113,12 @@ impl User {
                 found.ok_or_else(|| AccountError::NoGroup(given.clone()))
             }
         };
-        match (&self.group, name) {
-            (Some(given), _) => gid = group_id(given)?,
-            (None, Some(name)) => {
-                let has_member = |fields: &Vec<&str>| fields[3].split(',').any(|member| member == name);
-                groups = entries(group, 4).filter(has_member).filter_map(|fields| id(fields[2])).collect();
-            }
-            (None, None) => {}
+        if let Some(given) = &self.group {
+            gid = group_id(given)?;
+        }
+        if let Some(name) = name.filter(|_| self.group.is_none() || self.keeps_memberships) {
+            let has_member = |fields: &Vec<&str>| fields[3].split(',').any(|member| member == name);
+            groups = entries(group, 4).filter(has_member).filter_map(|fields| id(fields[2])).collect();
         }
         for more in &self.more {
             let more = group_id(more)?;
@@ -131,7 +142,7 @@ impl FromStr for User {
         };
         let user = name(user).ok_or_else(error)?;
         let group = group.map(|group| name(group).ok_or_else(error)).transpose()?;
-        Ok(User { who: user, group, more: Vec::new() })
+        Ok(User { who: user, group, more: Vec::new(), keeps_memberships: false })
     }
 }
 
@@ -222,6 +233,16 @@ mod tests {
         assert_eq!(ids("nonroot:7", &["web"]), Ok((7, vec![33])));
         assert_eq!(ids("0", &["none"]), Err(AccountError::NoGroup("none".to_owned())));
         assert_eq!(ids("0", &["+1"]), Err(AccountError::Malformed("+1".to_owned())));
+    }
+
+    #[test]
+    fn kubernetes_keeps_memberships_beside_a_group() {
+        let ids = |keeps| {
+            let account = "nonroot".parse::<User>()?.in_group(7, keeps).resolve(PASSWD, GROUP)?;
+            Ok::<_, AccountError>((account.gid, account.groups))
+        };
+        assert_eq!((ids(true), ids(false)), (Ok((7, vec![33])), Ok((7, vec![]))));
+        assert!("0".parse::<User>().unwrap().is_number() && !"root".parse::<User>().unwrap().is_number());
     }
 
     #[test]

@@ -17,6 +17,15 @@ pub struct Preset {
     pub engine_version: String,
     /// The seccomp profile, by its file name in `profiles/seccomp/` without `.json`.
     pub seccomp: String,
+    /// The seccomp profile of an unhardened container, where it is another one.
+    #[serde(default)]
+    pub unhardened_seccomp: Option<String>,
+    /// It is no engine's: no exec after the app's own, no upper layer, and the narrowest rules that the image and the flags imply.
+    #[serde(default)]
+    pub is_sealed: bool,
+    /// The group of the hardened user, where it is not passwd's, else 0.
+    #[serde(default)]
+    pub gid: Option<u32>,
     /// What an unhardened container holds.
     pub capabilities: BTreeSet<String>,
     /// Paths that are covered: folders by an empty one, files by /dev/null.
@@ -73,12 +82,13 @@ fn yes() -> bool {
 }
 
 /// The presets there are, newest first of each engine: a name without a version means the first that has it.
-const SHIPPED: [&str; 5] = [
+const SHIPPED: [&str; 6] = [
     include_str!("../../profiles/docker-26.1.json"),
     include_str!("../../profiles/docker-20.10.json"),
     include_str!("../../profiles/podman-4.3.json"),
     include_str!("../../profiles/kubernetes-containerd-2.1.json"),
     include_str!("../../profiles/kubernetes-containerd-1.7.json"),
+    include_str!("../../profiles/sealed.json"),
 ];
 
 /// A name that no preset has.
@@ -120,7 +130,9 @@ mod tests {
         for preset in Preset::shipped() {
             assert!(preset.capabilities.len() > 10);
             assert!(preset.masked_paths.iter().chain(&preset.readonly_paths).all(|path| path.starts_with('/')));
-            assert!(crate::profile::seccomp::shipped(&preset.seccomp).is_some());
+            for name in [Some(&preset.seccomp), preset.unhardened_seccomp.as_ref()].into_iter().flatten() {
+                assert!(crate::profile::seccomp::shipped(name).is_some());
+            }
         }
     }
 

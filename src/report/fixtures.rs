@@ -133,6 +133,7 @@ pub(super) fn verdict(case: Case) -> Verdict {
     };
     Verdict::new(Evidence {
         manner: "read-only, without capabilities, as 65532:0".to_owned(),
+        is_hardened: true,
         started_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_856_000_250),
         host: Host {
             kernel: "6.18.0".to_owned(),
@@ -151,6 +152,7 @@ pub(super) fn verdict(case: Case) -> Verdict {
         measures,
         baseline,
         findings: Vec::new(),
+        pod_security: None,
         durations: Durations {
             open: Durations::of(ms(0.8)),
             unpack: Durations::of(ms(12.0)),

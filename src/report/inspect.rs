@@ -1,5 +1,8 @@
 //! What an image says of itself, and what its files say of its entrypoint: `austere.inspect/1`.
 
+pub mod contents;
+mod page;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -10,12 +13,9 @@ use crate::finding::Finding;
 use crate::image::{Compression, Config, Image, Protocol};
 use crate::inventory::elf::Linkage;
 use crate::inventory::{Entrypoint, Kind};
+use contents::ContentFacts;
+use page::Page;
 
-/// Columns of a section's name, and of a row's.
-const NAME: usize = 12;
-const ROW: usize = 14;
-/// How much is shown of a build step and of a label.
-const LONGEST: usize = 160;
 /// Enough of a digest to tell layers apart.
 const SHORT: usize = 12;
 
@@ -42,6 +42,9 @@ pub struct Inspection {
     pub user: UserFacts,
     /// What would be started.
     pub entrypoint: Entrypoint,
+    /// What is in its files, if they were looked at.
+    #[serde(flatten)]
+    pub contents: Option<ContentFacts>,
     /// What would go wrong.
     pub findings: Vec<Finding>,
 }
@@ -61,6 +64,12 @@ pub struct LayerFacts {
     pub unpacked: Option<u64>,
     /// Files, folders, links and whiteouts.
     pub entries: Option<u64>,
+    /// Files and links that were not there before, directories not counted.
+    pub added: Option<u64>,
+    /// Files and links that it replaced.
+    pub changed: Option<u64>,
+    /// Files and links that it removed.
+    pub removed: Option<u64>,
     /// The build step that made it.
     pub created_by: Option<String>,
 }
@@ -91,6 +100,9 @@ impl Inspection {
             compression: layer.compression,
             unpacked: None,
             entries: None,
+            added: None,
+            changed: None,
+            removed: None,
             created_by: layer.created_by.clone(),
         };
         Inspection {
@@ -103,6 +115,7 @@ impl Inspection {
             config: image.config.clone(),
             layers: image.layers.iter().map(layer).collect(),
             user,
+            contents: None,
             findings: entrypoint.findings.iter().cloned().chain(more).collect(),
             entrypoint,
         }
@@ -115,7 +128,7 @@ impl Inspection {
 
     /// For people.
     pub fn text(&self) -> String {
-        let mut page = Page { text: String::new(), section: "" };
+        let mut page = Page::default();
         let _ = writeln!(page.text, "{}  {}, {}", clean(&self.reference), self.kind, clean(&self.platform));
         page.section = "image";
         page.row("manifest", self.manifest_digest.iter().map(String::as_str));
@@ -127,6 +140,9 @@ impl Inspection {
             page.row("", layer.created_by.iter().map(String::as_str));
         }
         self.entrypoint(&mut page);
+        if let Some(contents) = &self.contents {
+            contents.rows(&mut page);
+        }
         page.section = "findings";
         for finding in &self.findings {
             page.row(&finding.code, [finding.message.as_str()]);
@@ -191,6 +207,10 @@ impl LayerFacts {
         if let (Some(unpacked), Some(entries)) = (self.unpacked, self.entries) {
             let _ = write!(line, "; {} in {entries} entries", size(unpacked));
         }
+        let counts = [("added", self.added), ("changed", self.changed), ("removed", self.removed)];
+        for (what, count) in counts.into_iter().filter_map(|(what, count)| Some((what, count.filter(|n| *n > 0)?))) {
+            let _ = write!(line, ", {count} {what}");
+        }
         line
     }
 }
@@ -222,30 +242,6 @@ pub(crate) fn size(bytes: u64) -> String {
         }
     }
     format!("{bytes} bytes")
-}
-
-struct Page {
-    text: String,
-    /// The section whose first row is still to come.
-    section: &'static str,
-}
-
-impl Page {
-    /// A row for each value, the name at the first; no row without a value.
-    fn row<T: AsRef<str>>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
-        let mut name = clean(name);
-        for value in values {
-            let section = std::mem::take(&mut self.section);
-            if !section.is_empty() {
-                self.text.push('\n');
-            }
-            let value = clean(value.as_ref());
-            let short: String = value.chars().take(LONGEST).collect();
-            let more = if short.len() < value.len() { "…" } else { "" };
-            let _ = writeln!(self.text, "{section:NAME$}{name:ROW$}{short}{more}");
-            name.clear();
-        }
-    }
 }
 
 #[cfg(test)]

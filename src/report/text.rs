@@ -43,6 +43,7 @@ pub fn render(verdict: &Verdict) -> String {
     baseline(&mut page, verdict);
     findings(&mut page, verdict);
     fit(&mut page, &verdict.fit);
+    pod_security(&mut page, verdict);
     times(&mut page, &verdict.durations_ms);
     page.text
 }
@@ -106,6 +107,20 @@ fn measures(page: &mut Page, verdict: &Verdict) {
         }
         page.row(state, style, &text);
     }
+}
+
+fn pod_security(page: &mut Page, verdict: &Verdict) {
+    let Some(standards) = &verdict.pod_security else { return };
+    page.section("standards");
+    for (name, level) in [("baseline", &standards.baseline), ("restricted", &standards.restricted)] {
+        let (state, style) = if level.passed { ("passed", GOOD) } else { ("failed", BAD) };
+        let failed = level.checks.iter().filter(|check| !check.passed);
+        let failed: Vec<&str> = failed.map(|check| check.name.as_str()).collect();
+        let why = if failed.is_empty() { String::new() } else { format!(": {}", failed.join(", ")) };
+        page.row(state, style, &format!("Pod Security Standards, {name}{why}"));
+    }
+    let root = if standards.read_only_root { "has one here" } else { "has none here" };
+    page.row("", FAINT, &format!("neither asks for a read-only root; {} {root}", clean(&standards.pod)));
 }
 
 fn probes(page: &mut Page, verdict: &Verdict) {

@@ -68,8 +68,8 @@ fn clone(device: &OwnedFd, path: &str) -> Result<OwnedFd, Refusal> {
     sys::open_tree::clone_mount(device.as_fd(), c"", false).map_err(|errno| Refusal::host("open_tree", path, errno))
 }
 
-/// Mounts /dev and what lies in it.
-pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) -> Result<(), Refusal> {
+/// Mounts /dev and what lies in it; gives the file that is no program, where it is wanted.
+pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) -> Result<Option<OwnedFd>, Refusal> {
     let target = inside::make_dir(root, "/dev", inside::shown_mode(plan.ids))
         .and_then(|_| inside::open_mount_point(root, "/dev"))?;
     // Docker's options; the files in it are empty, so that the size is only a bound.
@@ -102,12 +102,26 @@ pub(super) fn mount_dev(plan: &Plan, root: BorrowedFd<'_>, sources: &Sources) ->
         openat(dev, "termination-log", flags, Mode::from_bits_truncate(0o666))
             .map_err(|errno| Refusal::host("open", "/dev/termination-log", errno))?;
     }
-    if plan.ids == ids::Mode::Single {
-        // The app owns this folder, so its mode would not hold it back.
+    let junk = plan.junk.then(|| junk(dev)).transpose()?;
+    if plan.ids == ids::Mode::Single || plan.no_upper {
+        // With one id the app owns this folder, so its mode would not hold it back.
         sys::mount_setattr::set(dev, libc::MOUNT_ATTR_RDONLY)
             .map_err(|errno| Refusal::host("mount_setattr", "/dev, rdonly", errno))?;
     }
-    Ok(())
+    Ok(junk)
+}
+
+/// A file in /dev that everybody may execute and that is no program. It has no name any more, so nobody else finds it.
+fn junk(dev: BorrowedFd<'_>) -> Result<OwnedFd, Refusal> {
+    let name = "no-program";
+    let refused = |errno| Refusal::host("open", format!("/dev/{name}"), errno);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let file = openat(dev, name, flags, Mode::from_bits_truncate(0o755)).map_err(refused)?;
+    nix::unistd::write(&file, b"no program\n").map_err(refused)?;
+    drop(file);
+    let file = openat(dev, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(refused)?;
+    nix::unistd::unlinkat(dev, name, nix::unistd::UnlinkatFlags::NoRemoveDir).map_err(refused)?;
+    Ok(file)
 }
 
 /// Makes a device node, or where that is not allowed (every user namespace) mounts the host's on an empty file.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
 
 use super::Plan;
 use crate::ids;
@@ -121,6 +121,31 @@ pub(super) fn write_files(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refus
         File::from(file)
             .write_all(content.as_bytes())
             .map_err(|error| refused("write", error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+    }
+    Ok(())
+}
+
+/// Writes the files that were asked for, in place of what is there.
+pub(super) fn place_files(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Refusal> {
+    for placed in &plan.placed {
+        let place = Path::new(&placed.path);
+        let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { continue };
+        let parent = make_dir(root, &parent.to_string_lossy(), shown_mode(plan.ids))?;
+        let refused = |call: &str, errno| Refusal::image(call, placed.path.as_str(), errno);
+        match unlinkat(parent.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(refused("unlink", errno)),
+        }
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(placed.mode);
+        let file = openat(parent.as_fd(), name, flags, Mode::S_IWUSR).map_err(|errno| refused("open", errno))?;
+        let mut file = File::from(file);
+        file.write_all(&placed.content)
+            .map_err(|error| refused("write", error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+        if let Some(gid) = placed.gid {
+            fchown(&file, None, Some(Gid::from_raw(gid))).map_err(|errno| refused("fchown", errno))?;
+        }
+        fchmod(&file, mode).map_err(|errno| refused("fchmod", errno))?;
     }
     Ok(())
 }

@@ -22,10 +22,11 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, pivot_root};
 
-pub use read_back::read_back;
+pub use read_back::{read_back, writable_executable};
 pub use tree::enter as enter_tree;
 
 use crate::ids;
+use crate::profile::file::File;
 use crate::profile::mount::Bind;
 use crate::profile::tmpfs::Tmpfs;
 use crate::refusal::Refusal;
@@ -55,6 +56,8 @@ pub struct Plan {
     pub termination_log: bool,
     /// Files that engines write: path and content.
     pub files: Vec<(String, String)>,
+    /// Files with content of their own, in folders of a tmpfs too. They come after those.
+    pub placed: Vec<File>,
     /// Paths that are covered.
     pub masked_paths: Vec<String>,
     /// Paths that become read-only.
@@ -63,6 +66,10 @@ pub struct Plan {
     pub shm_size: u64,
     /// The host's cgroup v2 tree is mounted, and so the app gets to see its own part.
     pub cgroup2: bool,
+    /// What no mount of its own makes writable has no upper layer: the root's file system is read-only, and so is /dev.
+    pub no_upper: bool,
+    /// A file that is no program is wanted, to try an exec of.
+    pub junk: bool,
     /// The app is in the host's network.
     pub host_network: bool,
     /// Measures that are left out although they are asked for, so that a test can see the read-back notice.
@@ -80,8 +87,12 @@ impl Plan {
 pub struct Assembled {
     /// The root of the new tree.
     pub root: OwnedFd,
-    /// Folders that are to be writable, for the second wall.
-    pub writable: Vec<OwnedFd>,
+    /// Folders that are to be writable because somebody asked for them, for the second wall.
+    pub declared: Vec<OwnedFd>,
+    /// What the kernel's own file systems let everybody write to.
+    pub of_kernel: Vec<OwnedFd>,
+    /// A file that may be executed and is no program, in the root, without a name.
+    pub junk: Option<OwnedFd>,
     /// A folder of a mount that is attached nowhere any more; the Landlock witness tries to open it.
     pub outside: OwnedFd,
 }
@@ -97,27 +108,30 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let devices = devices::Sources::open()?;
     let (root, outside) = overlay::mount(plan, host.as_fd())?;
     let root = root.as_fd();
-    let mut writable = writable::volumes(plan, root)?;
+    let mut declared = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
     inside::make_working_dir(plan, root)?;
     inside::link_mounts(root)?;
     kernel::mount_proc(root)?;
     kernel::mount_sys(plan, root)?;
-    devices::mount_dev(plan, root, &devices)?;
+    let junk = devices::mount_dev(plan, root, &devices)?;
     kernel::cover(plan, root, &devices)?;
-    writable.extend(writable::tmpfs(plan, root)?);
-    writable.extend(binds::mount(plan, root)?);
+    let tmpfs = writable::tmpfs(plan, root)?;
+    inside::place_files(plan, root)?;
+    declared.extend(writable::closed(plan, tmpfs)?);
+    declared.extend(binds::mount(plan, root)?);
     if plan.read_only && plan.applies("read-only-root") {
         set_read_only(root)?;
     }
+    if plan.no_upper && plan.applies("read-only-root") {
+        overlay::freeze(root)?;
+    }
     pivot(root)?;
     if !plan.read_only {
-        writable.push(open_path(Path::new("/"))?);
+        declared.push(open_path(Path::new("/"))?);
     }
-    for path in ["/proc", "/dev"] {
-        writable.push(open_path(Path::new(path))?);
-    }
-    Ok(Assembled { root: open_path(Path::new("/"))?, writable, outside })
+    let of_kernel = ["/proc", "/dev"].map(|path| open_path(Path::new(path))).into_iter().collect::<Result<_, _>>()?;
+    Ok(Assembled { root: open_path(Path::new("/"))?, declared, of_kernel, junk, outside })
 }
 
 /// No program, no device, no change of user from a file system that austere adds.

@@ -52,6 +52,14 @@ pub(super) fn mount(plan: &Plan, host: BorrowedFd<'_>) -> Result<(OwnedFd, Owned
     Ok((open(desk.as_fd(), "root")?, base))
 }
 
+/// Makes the whole file system read-only, not the mount alone, as if it had no upper layer: writing is then EROFS whoever owns the file.
+pub(super) fn freeze(root: BorrowedFd<'_>) -> Result<(), Refusal> {
+    let place = format!("/proc/self/fd/{}", root.as_raw_fd());
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
+    mount_old(None::<&str>, place.as_str(), None::<&str>, flags, None::<&str>)
+        .map_err(|errno| Refusal::host("mount", "/, remount, ro", errno))
+}
+
 /// A folder on the desk with the mode of a root: an overlay shows the mode of its topmost layer.
 fn make(desk: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Refusal> {
     let refused = |errno: Errno| Refusal::host("mkdir", format!("the overlay's {name}"), errno);

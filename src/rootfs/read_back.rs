@@ -22,7 +22,7 @@ pub fn read_back(app: &Process, plan: &Plan) -> Vec<Measure> {
     };
     let mut measures = Vec::new();
     if plan.read_only {
-        measures.push(read_only_root(&mounts));
+        measures.push(read_only_root(&mounts, plan.no_upper));
         measures.push(writable_mounts(&mounts, plan, &binds::places(app, plan)));
     }
     measures.extend(binds::owners(plan));
@@ -36,18 +36,42 @@ fn is_writable(mount: &MountInfo) -> bool {
     mount.mount_options.contains_key("rw") && mount.super_options.contains_key("rw")
 }
 
+/// Mounts that may be written to and executed from. /dev is root's, and its devices are no files.
+pub fn writable_executable(app: &Process, is_ordinary: bool) -> Option<Vec<String>> {
+    let mounts = app.mounts().ok()?;
+    let is_open = |mount: &&MountInfo| is_writable(mount) && !mount.mount_options.contains_key("noexec");
+    let path = |mount: &MountInfo| mount.mount_point.to_string_lossy().into_owned();
+    let is_held = |path: &String| devices::is_device(path) || (is_ordinary && path == "/dev");
+    // A cover of a masked file is the device /dev/null.
+    let is_cover = |mount: &MountInfo| mount.root.ends_with("null") && mount.fs_type.ends_with("tmpfs");
+    Some(
+        mounts
+            .iter()
+            .filter(is_open)
+            .filter(|mount| !is_cover(mount))
+            .map(path)
+            .filter(|path| !is_held(path))
+            .collect(),
+    )
+}
+
 /// The mount that is seen at a path: the last one attached there.
 fn at<'a>(mounts: &'a [MountInfo], path: &Path) -> Option<&'a MountInfo> {
     mounts.iter().rfind(|mount| mount.mount_point == path)
 }
 
-fn read_only_root(mounts: &[MountInfo]) -> Measure {
+fn read_only_root(mounts: &[MountInfo], no_upper: bool) -> Measure {
     let result = match at(mounts, Path::new("/")) {
+        Some(root) if no_upper && root.super_options.contains_key("rw") => {
+            Err(format!("/ is a read-only mount of a writable {}", root.fs_type))
+        }
+        Some(root) if no_upper && !is_writable(root) => Ok(format!("/ is a read-only {} file system", root.fs_type)),
         Some(root) if is_writable(root) => Err(format!("/ is a writable {} mount", root.fs_type)),
         Some(root) => Ok(format!("/ is a read-only {} mount", root.fs_type)),
         None => Err("there is no mount at /".to_owned()),
     };
-    Measure::judged("read-only-root", "the root is a read-only mount", result)
+    let asked = if no_upper { "the root's file system is read-only" } else { "the root is a read-only mount" };
+    Measure::judged("read-only-root", asked, result)
 }
 
 /// A volume may have been named through a link (/var/run), so volumes and tmpfs are known by their kind, and counted.

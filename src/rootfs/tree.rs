@@ -36,11 +36,12 @@ pub fn enter(plan: &Plan) -> Result<Assembled, Refusal> {
         let owner = (tmpfs.uid.unwrap_or(0), tmpfs.gid.unwrap_or(0));
         writable.push(open_to(root.as_fd(), &path, tmpfs.mode.unwrap_or(0o1777), owner)?);
     }
+    inside::place_files(plan, root.as_fd())?;
     inside::make_dir(root.as_fd(), "/dev", inside::shown_mode(plan.ids))?;
     let dev = inside::open_mount_point(root.as_fd(), "/dev")?;
     devices(dev.as_fd())?;
     open_to(dev.as_fd(), "shm", 0o1777, (0, 0))?;
-    writable.push(dev);
+    let of_kernel = vec![dev];
 
     if !plan.read_only {
         writable.push(open_path(place)?);
@@ -48,7 +49,7 @@ pub fn enter(plan: &Plan) -> Result<Assembled, Refusal> {
     fchdir(&root).map_err(|errno| Refusal::host("fchdir", "the new root", errno))?;
     chroot(".").map_err(|errno| Refusal::host("chroot", "the new root", errno))?;
     chdir("/").map_err(|errno| Refusal::host("chdir", "/", errno))?;
-    Ok(Assembled { root, writable, outside })
+    Ok(Assembled { root, declared: writable, of_kernel, junk: None, outside })
 }
 
 /// A folder with this mode and owner.

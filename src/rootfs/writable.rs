@@ -76,11 +76,23 @@ pub(super) fn tmpfs(plan: &Plan, root: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, R
     plan.tmpfs.iter().map(mount).collect()
 }
 
+/// Makes those read-only that are to be, after what has to be in them was written; gives the others.
+pub(super) fn closed(plan: &Plan, mounts: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Refusal> {
+    let mut writable = Vec::new();
+    for (tmpfs, mount) in plan.tmpfs.iter().zip(mounts) {
+        if tmpfs.read_only {
+            let refused = |errno| Refusal::host("mount_setattr", format!("{}, rdonly", tmpfs.path.display()), errno);
+            sys::mount_setattr::set(mount.as_fd(), libc::MOUNT_ATTR_RDONLY).map_err(refused)?;
+        } else {
+            writable.push(mount);
+        }
+    }
+    Ok(writable)
+}
+
 fn attributes(tmpfs: &Tmpfs) -> u64 {
     let unless = |allowed: bool, flag: u64| if allowed { 0 } else { flag };
-    let read_only = if tmpfs.read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
-    read_only
-        | unless(tmpfs.exec.unwrap_or(false), libc::MOUNT_ATTR_NOEXEC)
+    unless(tmpfs.exec.unwrap_or(false), libc::MOUNT_ATTR_NOEXEC)
         | unless(tmpfs.suid, libc::MOUNT_ATTR_NOSUID)
         | unless(tmpfs.dev, libc::MOUNT_ATTR_NODEV)
 }

@@ -150,9 +150,12 @@ const WATCHED: &[&str] = &[
     "personality",
 ];
 
+/// What holds in each of several cases.
+type Cases = Vec<Vec<Condition>>;
+
 /// Calls that are often made and matter with some arguments only: the conditions for those, and for the others. Together they cover every
 /// call, because a rule without conditions would count for all.
-fn partly(name: &str) -> Option<(Vec<Vec<Condition>>, Vec<Vec<Condition>>)> {
+fn partly(name: &str) -> Option<(Cases, Cases)> {
     let one = |index, op, value| Condition { index, op, value };
     let is = |index: u8, values: &[u64]| -> Vec<Vec<Condition>> {
         values.iter().map(|value| vec![one(index, Op::Eq, *value)]).collect()

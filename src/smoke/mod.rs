@@ -11,6 +11,7 @@ mod log;
 pub mod plan;
 mod probe;
 mod refused;
+mod sealed;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,8 @@ use crate::jail::subject::{End, Output, Stop};
 pub use judge::judge;
 pub use limits::limits_met;
 use plan::Probe;
-pub use refused::{barred, refused, taken, weaker};
+pub use refused::{barred, not_allowed, refused, taken, weaker};
+pub use sealed::told;
 
 /// All that one run of the app showed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -59,6 +59,11 @@ pub fn refused(refusal: &Refusal) -> Outcome {
     not_started(Answer::Fails, message, cause)
 }
 
+/// The outcome where an engine would not have started it, for a reason that is not the kernel's.
+pub fn not_allowed(cause: Finding) -> Outcome {
+    not_started(Answer::Fails, cause.message.clone(), cause)
+}
+
 const BARRED: &str = "this host does not let austere build the jail";
 
 /// The outcome where this host refuses the jail: nothing was run, and `check` says why in the words of `austere doctor`.

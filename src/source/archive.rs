@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tar::EntryType;
 
 use super::SourceError;
-use super::holder::{Part, open_file};
+use super::holder::Part;
 
 /// More entries than any image archive has: 127 layers of 3 entries each, and their documents.
 const ENTRIES_MAX: usize = 100_000;
@@ -34,10 +34,9 @@ enum Entry {
 
 impl Archive {
     /// Walks the archive once; file contents are skipped, not read.
-    pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
+    pub(super) fn of(path: &Path, file: File) -> Result<Self, SourceError> {
         let read = |source| SourceError::Read { path: path.to_owned(), source };
         let not = |why: &str| SourceError::NotAnImage { path: path.to_owned(), why: why.to_owned() };
-        let file = open_file(path).map_err(read)?;
         let mut magic = [0; 6];
         let got = file.read_at(&mut magic, 0).map_err(read)?;
         let compression = match &magic[..got] {

@@ -23,6 +23,15 @@ struct Entry {
 }
 
 pub(super) fn open(holder: &Holder, tag: Option<&str>, wanted: &Platform) -> Result<Found, SourceError> {
+    open_with_config(holder, tag, wanted).map(|(found, _)| found)
+}
+
+/// The image, and the bytes of its configuration.
+pub(super) fn open_with_config(
+    holder: &Holder,
+    tag: Option<&str>,
+    wanted: &Platform,
+) -> Result<(Found, Vec<u8>), SourceError> {
     let path = holder.path();
     let document = |source| SourceError::Document { path: path.clone(), source };
     let invalid = |why: String| document(ImageError::Invalid { document: "manifest.json", why });
@@ -62,7 +71,7 @@ pub(super) fn open(holder: &Holder, tag: Option<&str>, wanted: &Platform) -> Res
     }
     let image =
         Image { manifest_digest: None, config_digest: Some(config_digest), platform, config: file.config, layers };
-    Ok((image, parts))
+    Ok(((image, parts), config_bytes))
 }
 
 fn choose<'a>(holder: &Holder, entries: &'a [Entry], tag: Option<&str>) -> Result<&'a Entry, SourceError> {

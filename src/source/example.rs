@@ -43,6 +43,7 @@ pub(super) fn open(name: &str) -> Result<Found, SourceError> {
             got => hasher.update(&buf[..got]),
         }
     }
+    drop(reader);
     let diff_id = hasher.finish();
     let platform = Platform::host();
     let document = serde_json::json!({

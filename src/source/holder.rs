@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use super::SourceError;
 use super::archive::Archive;
+use super::export::Export;
+use super::remote::Remote;
 use crate::digest::{Digest, Hasher};
 use crate::image::manifest::Descriptor;
+use crate::registry::{Blob, BlobReader};
 
 /// Indexes, manifests and configurations are not larger than this; the registries refuse them too.
 const DOCUMENT_MAX: u64 = 4 << 20;
@@ -23,42 +26,72 @@ pub(super) struct Holder {
 enum Form {
     Dir,
     Archive(Archive),
+    Remote(Remote),
 }
 
-/// A stretch of a file, or of memory.
+/// A stretch of a file, or of memory, or a blob that is somewhere else.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
-    File { file: Arc<File>, offset: u64, size: u64 },
+    File {
+        file: Arc<File>,
+        offset: u64,
+        size: u64,
+    },
     Bytes(Vec<u8>),
+    Remote(Blob),
+    /// A layer by its number in what an engine exports.
+    Exported {
+        export: Arc<Export>,
+        number: usize,
+        size: u64,
+    },
 }
 
 impl Part {
     pub(super) fn size(&self) -> u64 {
         match self {
-            Part::File { size, .. } => *size,
+            Part::File { size, .. } | Part::Exported { size, .. } => *size,
             Part::Bytes(bytes) => bytes.len() as u64,
+            Part::Remote(blob) => blob.size,
         }
     }
 }
 
 /// Reads parts one after the other, by position, so that threads can read one file at the same time.
 pub(super) struct Parts<'a> {
-    parts: &'a [Part],
+    left: &'a [Part],
     at: u64,
+    other: Option<Box<dyn Read + Send + 'a>>,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn new(parts: &'a [Part]) -> Self {
-        Parts { parts, at: 0 }
+        Parts { left: parts, at: 0, other: None }
     }
 }
 
 impl Read for Parts<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while let Some(part) = self.parts.first() {
+        while let Some(part) = self.left.first() {
+            if self.other.is_none() {
+                self.other = match part {
+                    Part::Remote(blob) => Some(Box::new(BlobReader::new(blob))),
+                    Part::Exported { export, number, .. } => Some(Box::new(Parts::new(export.layer(*number)?))),
+                    Part::File { .. } | Part::Bytes(_) => None,
+                };
+            }
+            if let Some(other) = &mut self.other {
+                // It ends where it ends; whether that is right it, or who reads it, sees.
+                let got = other.read(buf)?;
+                if got > 0 || buf.is_empty() {
+                    return Ok(got);
+                }
+                (self.left, self.other) = (&self.left[1..], None);
+                continue;
+            }
             let left = part.size() - self.at;
             if left == 0 {
-                (self.parts, self.at) = (&self.parts[1..], 0);
+                (self.left, self.at) = (&self.left[1..], 0);
                 continue;
             }
             let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -68,6 +101,7 @@ impl Read for Parts<'_> {
                     .get(usize::try_from(self.at).unwrap_or(usize::MAX)..)
                     .unwrap_or_default()
                     .read(&mut buf[..want])?,
+                Part::Remote(_) | Part::Exported { .. } => 0,
             };
             if got == 0 && want > 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
@@ -95,7 +129,25 @@ impl Holder {
     }
 
     pub(super) fn archive(path: &Path) -> Result<Self, SourceError> {
-        Ok(Holder { path: path.to_owned(), form: Form::Archive(Archive::open(path)?) })
+        Self::file(path, open_file(path).map_err(|source| SourceError::Read { path: path.to_owned(), source })?)
+    }
+
+    /// An archive that is open already; `path` is what it is called.
+    pub(super) fn file(path: &Path, file: File) -> Result<Self, SourceError> {
+        Ok(Holder { path: path.to_owned(), form: Form::Archive(Archive::of(path, file)?) })
+    }
+
+    /// A repository of a registry.
+    pub(super) fn remote(remote: Remote) -> Self {
+        Holder { path: remote.name().into(), form: Form::Remote(remote) }
+    }
+
+    /// The repository, where this is one.
+    pub(super) fn as_remote(&self) -> Option<&Remote> {
+        match &self.form {
+            Form::Remote(remote) => Some(remote),
+            Form::Dir | Form::Archive(_) => None,
+        }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -118,6 +170,7 @@ impl Holder {
             Form::Archive(archive) => {
                 archive.find(name).ok_or_else(|| why("the archive has no such file; is it truncated?".to_owned()))
             }
+            Form::Remote(_) => Err(why("a registry has no files".to_owned())),
         }
     }
 
@@ -137,7 +190,10 @@ impl Holder {
     /// The document that a descriptor points at, checked against its size and digest.
     pub(super) fn checked(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
         let name = blob_name(&descriptor.digest);
-        let bytes = self.document(&name)?;
+        let bytes = match &self.form {
+            Form::Remote(remote) => remote.document(descriptor)?,
+            Form::Dir | Form::Archive(_) => self.document(&name)?,
+        };
         let why = |why: String| SourceError::Blob { path: self.path(), name: name.clone(), why };
         if bytes.len() as u64 != descriptor.size {
             return Err(why(format!("has {} bytes, its descriptor says {}", bytes.len(), descriptor.size)));
@@ -153,6 +209,9 @@ impl Holder {
 
     /// Where the layer that a descriptor points at lies; of its content only the size is checked.
     pub(super) fn layer(&self, descriptor: &Descriptor) -> Result<Part, SourceError> {
+        if let Form::Remote(remote) = &self.form {
+            return Ok(Part::Remote(remote.blob(descriptor)));
+        }
         let name = blob_name(&descriptor.digest);
         let part = self.part(&name)?;
         if part.size() != descriptor.size {

@@ -1,31 +1,60 @@
-//! Where images come from: layouts, archives, folders, and the examples in this binary.
+//! Where images come from: layouts, archives, folders, registries, engines, and the examples in this binary.
 //!
 //! An archive is never unpacked first. Its tar is walked once for the places of its entries, and blobs are read where they
 //! lie, by several threads if need be. Indexes, manifests and configurations are checked against their digests here; layers
-//! are checked by whoever reads them (`unpack`).
+//! are checked by whoever reads them (`unpack`). Layers of a registry are downloaded while they are read.
 
 mod archive;
 mod docker;
+mod endpoint;
+mod engine;
+mod error;
 mod example;
+mod export;
 mod holder;
 mod oci;
+mod opened;
+mod remembered;
+mod remote;
 
 use std::fmt;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::image::{Config, Image, ImageError};
+pub use error::SourceError;
+pub use opened::Opened;
+pub use remembered::forget;
+
+use crate::image::{Config, Image};
 use crate::platform::Platform;
-use crate::reference::Reference;
+use crate::reference::{ImageName, Reference};
+use crate::registry::Access;
 
-use holder::{Holder, Part, Parts};
+use holder::{Holder, Part};
+use remembered::Pulled;
 
 /// How to choose among what a reference offers.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What the image must be built for; the host's platform when absent.
     pub platform: Option<Platform>,
+    /// When a registry is asked.
+    pub pull: Pull,
+    /// How it is asked.
+    pub access: Access,
+    /// The store's folder: what was pulled is noted there, and what an engine gives lies there for a while.
+    pub store: Option<PathBuf>,
+}
+
+/// When a registry is asked for an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// When the image was not pulled before.
+    #[default]
+    Missing,
+    /// Always; what did not change is not fetched again.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// What a reference turned out to be.
@@ -41,6 +70,12 @@ pub enum Kind {
     Rootfs,
     /// An image built into this binary.
     Example,
+    /// An image of a registry.
+    Registry,
+    /// An image of a Docker Engine.
+    DockerDaemon,
+    /// An image of podman's.
+    ContainersStorage,
 }
 
 impl fmt::Display for Kind {
@@ -51,129 +86,10 @@ impl fmt::Display for Kind {
             Kind::DockerArchive => "docker-archive",
             Kind::Rootfs => "rootfs",
             Kind::Example => "example",
+            Kind::Registry => "registry",
+            Kind::DockerDaemon => "docker-daemon",
+            Kind::ContainersStorage => "containers-storage",
         })
-    }
-}
-
-/// A reference that names no image austere can use.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// A file or folder that cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// What was to be read.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// A file or folder of another kind.
-    #[error("{} is not an image: {why}", path.display())]
-    NotAnImage {
-        /// What was looked at.
-        path: PathBuf,
-        /// What is missing or different.
-        why: String,
-    },
-    /// No image of that name.
-    #[error("no image `{wanted}` in {}; it has {there}", path.display())]
-    NoTag {
-        /// Where it was looked for.
-        path: PathBuf,
-        /// The tag that was given.
-        wanted: String,
-        /// The tags that exist.
-        there: String,
-    },
-    /// Several images and no name.
-    #[error("{} has more than one image; a tag has to say which, and it has {there}", path.display())]
-    WhichOne {
-        /// Where it was looked for.
-        path: PathBuf,
-        /// The tags that exist.
-        there: String,
-    },
-    /// Only images for other machines.
-    #[error(
-        "the image is for {there}, and {wanted} is wanted\n  hint: --platform chooses another one where there are several"
-    )]
-    Platform {
-        /// What was asked for, or the host.
-        wanted: Platform,
-        /// What there is.
-        there: String,
-    },
-    /// A blob is absent, or is not what its descriptor says.
-    #[error("{name} in {}: {why}", path.display())]
-    Blob {
-        /// The layout or archive.
-        path: PathBuf,
-        /// The blob's name in it.
-        name: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// An index, manifest or configuration that cannot be used.
-    #[error("{}", path.display())]
-    Document {
-        /// The layout or archive.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ImageError,
-    },
-    /// An example that does not exist, or cannot be made.
-    #[error("{0}")]
-    Example(String),
-}
-
-/// An image that was found, with the places of its layers.
-#[derive(Debug)]
-pub struct Opened {
-    /// As the user wrote it.
-    pub reference: String,
-    /// What it turned out to be.
-    pub kind: Kind,
-    /// Its manifest and configuration, checked against their digests.
-    pub image: Image,
-    layers: Vec<Vec<Part>>,
-    rootfs: Option<PathBuf>,
-    taken: AtomicU64,
-}
-
-impl Opened {
-    /// The bytes of a layer as stored; nothing about them has been checked but their number.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` when the image has no such layer.
-    pub fn layer(&self, index: usize) -> io::Result<Box<dyn Read + Send + '_>> {
-        let parts = self.layers.get(index).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("the image has no layer number {index}"))
-        })?;
-        Ok(Box::new(Counted { inner: Parts::new(parts), taken: &self.taken }))
-    }
-
-    /// Bytes of layers that were read so far, as stored: for whom it is shown.
-    pub fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
-    /// The folder, when the reference is a tree of files instead of an image.
-    pub fn rootfs(&self) -> Option<&Path> {
-        self.rootfs.as_deref()
-    }
-}
-
-/// A layer whose bytes are counted as they are read.
-struct Counted<'a, R> {
-    inner: R,
-    taken: &'a AtomicU64,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let got = self.inner.read(buf)?;
-        self.taken.fetch_add(got as u64, Ordering::Relaxed);
-        Ok(got)
     }
 }
 
@@ -187,19 +103,69 @@ type Found = (Image, Vec<Vec<Part>>);
 /// When there is none, or none for the platform, or its documents do not fit their digests.
 pub fn open(reference: &Reference, options: &Options) -> Result<Opened, SourceError> {
     let wanted = options.platform.clone().unwrap_or_else(Platform::host);
-    let (kind, (image, layers), rootfs) = match reference {
-        Reference::Oci(dir, tag) => (Kind::Oci, oci::open(&Holder::dir(dir)?, tag.as_deref(), &wanted)?, None),
+    let opened = |kind, found| Ok(Opened::new(reference.to_string(), kind, found));
+    match reference {
+        Reference::Oci(dir, tag) => opened(Kind::Oci, oci::open(&Holder::dir(dir)?, tag.as_deref(), &wanted)?),
         Reference::OciArchive(file, tag) => {
-            (Kind::OciArchive, oci::open(&Holder::archive(file)?, tag.as_deref(), &wanted)?, None)
+            opened(Kind::OciArchive, oci::open(&Holder::archive(file)?, tag.as_deref(), &wanted)?)
         }
         Reference::DockerArchive(file, tag) => {
-            (Kind::DockerArchive, docker::open(&Holder::archive(file)?, tag.as_deref(), &wanted)?, None)
+            opened(Kind::DockerArchive, docker::open(&Holder::archive(file)?, tag.as_deref(), &wanted)?)
         }
-        Reference::Rootfs(dir) => (Kind::Rootfs, tree(&Holder::dir(dir)?), Some(dir.clone())),
-        Reference::Example(name) => (Kind::Example, example::open(name)?, None),
-        Reference::Path(path) => by_content(path, &wanted)?,
-    };
-    Ok(Opened { reference: reference.to_string(), kind, image, layers, rootfs, taken: AtomicU64::new(0) })
+        Reference::Rootfs(dir) => {
+            let found = tree(&Holder::dir(dir)?);
+            Ok(opened(Kind::Rootfs, found)?.with_rootfs(Some(dir.clone())))
+        }
+        Reference::Example(name) => opened(Kind::Example, example::open(name)?),
+        Reference::Path(path) => {
+            let (kind, found, rootfs) = by_content(path, &wanted)?;
+            Ok(opened(kind, found)?.with_rootfs(rootfs))
+        }
+        Reference::Registry(name) => {
+            let (found, pulled) = remote::open(name, options, &wanted)?;
+            Ok(opened(Kind::Registry, found)?.with_pulled(pulled))
+        }
+        Reference::DockerDaemon(name) => {
+            let (found, pulled) = engine::docker(name, options, &wanted)?;
+            Ok(opened(Kind::DockerDaemon, found)?.with_pulled(pulled))
+        }
+        Reference::ContainersStorage(name) => {
+            let (found, pulled) = engine::podman(name, options, &wanted)?;
+            Ok(opened(Kind::ContainersStorage, found)?.with_pulled(pulled))
+        }
+        Reference::Named(name) => {
+            let (kind, found, pulled) = named(name, options, &wanted)?;
+            Ok(opened(kind, found)?.with_pulled(pulled))
+        }
+    }
+}
+
+/// How an engine is asked for an image by its name.
+type Engine = fn(&str, &Options, &Platform) -> Result<(Found, Option<Pulled>), SourceError>;
+
+/// A bare name: docker's image of that name, else podman's, else the registry's. Whoever asks for a fresh one means the registry's.
+fn named(name: &ImageName, options: &Options, wanted: &Platform) -> Result<(Kind, Found, Option<Pulled>), SourceError> {
+    let mut tried = vec!["no file of that name".to_owned()];
+    if options.pull != Pull::Always {
+        let engines = [(Kind::DockerDaemon, engine::docker as Engine), (Kind::ContainersStorage, engine::podman)];
+        for (kind, open) in engines {
+            match open(name.written(), options, wanted) {
+                Ok((found, pulled)) => return Ok((kind, found, pulled)),
+                Err(SourceError::EngineHasNone { engine, why, .. }) => tried.push(format!("{engine}: {why}")),
+                Err(SourceError::Platform { there, .. }) => tried.push(format!("{kind}: for {there} only")),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    match remote::open(name, options, wanted) {
+        Ok((found, pulled)) => Ok((Kind::Registry, found, pulled)),
+        Err(error) if error.is_absence() => Err(SourceError::Nowhere {
+            name: name.written().to_owned(),
+            tried: tried.join("; "),
+            source: Box::new(error),
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 /// A bare path: its content says what it is.

@@ -31,8 +31,13 @@ pub(super) fn open(holder: &Holder, tag: Option<&str>, wanted: &Platform) -> Res
     if roots.is_empty() {
         return Err(SourceError::NotAnImage { path: holder.path(), why: "its index.json lists no image".to_owned() });
     }
+    find(holder, &roots, wanted)
+}
+
+/// The first image for `wanted` among what `roots` point at.
+pub(super) fn find(holder: &Holder, roots: &[Descriptor], wanted: &Platform) -> Result<Found, SourceError> {
     let mut search = Search { holder, wanted, seen: Vec::new(), read: 0 };
-    match search.first_of(&roots, 0)? {
+    match search.first_of(roots, 0)? {
         Some(found) => Ok(found),
         None => Err(SourceError::Platform { wanted: wanted.clone(), there: search.there() }),
     }

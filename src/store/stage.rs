@@ -22,6 +22,10 @@ use crate::unpack::{self, Budget, Reading, Rights, Written};
 /// How long another austere that unpacks the same layer is waited for. Then both unpack it, and the first one wins.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Layers that are downloaded at the same time, however few or many processors there are: most of the time is spent waiting, and
+/// registries and memory have limits.
+const DOWNLOADS: std::ops::RangeInclusive<usize> = 3..=4;
+
 /// A layer that was unpacked and checked, and has no place yet.
 pub(super) struct Staged {
     pub(super) staging: Staging,
@@ -82,7 +86,10 @@ impl Store {
         }
         // The largest layer decides how long it takes, so it goes first.
         jobs.sort_by_key(|index| std::cmp::Reverse(opened.image.layers[*index].size));
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let workers =
+            if opened.is_remote() { processors.clamp(*DOWNLOADS.start(), *DOWNLOADS.end()) } else { processors };
+        let workers = workers.min(jobs.len());
         let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
         let layers = Mutex::new(BTreeMap::new());
         thread::scope(|scope| {
@@ -97,6 +104,7 @@ impl Store {
                             Err(error) => {
                                 next.store(jobs.len(), Ordering::Relaxed);
                                 lock_of(&failed).get_or_insert(error);
+                                opened.give_up();
                             }
                         }
                     }

@@ -36,6 +36,21 @@ pub fn in_child(work: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Runs `work` in a child process and tells how that ended: with the code that `work` gave, or otherwise, where it became another program or was
+/// killed.
+///
+/// # Errors
+///
+/// As [`in_child`].
+pub fn outcome_of(work: impl FnOnce() -> u8) -> io::Result<WaitStatus> {
+    let Some(pid) = copy()? else {
+        let code = catch_unwind(AssertUnwindSafe(work)).unwrap_or(u8::MAX);
+        // SAFETY: _exit(2) only ends the child; buffers and exit handlers stay the parent's.
+        unsafe { libc::_exit(i32::from(code)) }
+    };
+    Ok(waitpid(pid, None)?)
+}
+
 /// A child that did something to itself, and stays for it, idle, until this is dropped or this process ends.
 #[derive(Debug)]
 pub struct Held {

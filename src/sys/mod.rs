@@ -3,10 +3,12 @@
 //! This is the only folder with `unsafe`. Every wrapper takes borrowed descriptors and C strings, allocates nothing (several are called
 //! between clone and exec), and gives the kernel's errno back as it came.
 
+pub mod acts;
 pub mod bounding;
 pub mod capset;
 pub mod clone;
 pub mod close_range;
+pub mod exec_memory;
 pub mod execve;
 pub mod fork;
 pub mod fsmount;
@@ -18,8 +20,10 @@ pub mod open_tree;
 pub mod pidfd_send_signal;
 pub mod probe;
 pub mod ptrace;
+pub mod receive_fd;
 pub mod seccomp;
 pub mod seccomp_action;
+pub mod seccomp_notify;
 pub mod setrlimit;
 pub mod signals;
 pub mod waitid;

@@ -80,10 +80,9 @@ pub(super) fn shape(name: &str) -> Shape {
     use At::{Dir, Fd, Path};
     let (does, at) = match name {
         "open" => (Does::Open(1), Path(0)),
-        "creat" => (Does::Make, Path(0)),
         "openat" => (Does::Open(2), Dir(0, 1)),
         "openat2" => (Does::OpenHow(2), Dir(0, 1)),
-        "mkdir" | "mknod" => (Does::Make, Path(0)),
+        "creat" | "mkdir" | "mknod" => (Does::Make, Path(0)),
         "mkdirat" | "mknodat" => (Does::Make, Dir(0, 1)),
         "symlink" | "link" => (Does::Make, Path(1)),
         "symlinkat" => (Does::Make, Dir(1, 2)),

@@ -3,6 +3,7 @@
 //! The app runs behind the same walls, with a filter that stops for the calls that matter ([`crate::seccomp::observe`]). Each is followed to its
 //! end; where it was refused, the wall that did it is found by looking at what the kernel looked at: ids, modes, mount flags, limits.
 
+mod arguments;
 mod calls;
 mod memory;
 mod place;
@@ -76,6 +77,7 @@ pub fn run(spec: &Spec, plan: &Plan) -> Result<Run, StartError> {
     let outcome = outcome.with_limits_met(&watched.jail.app.limits_met());
     let measures = std::mem::take(&mut watched.jail.measures);
     let mut timeline = watched.finish();
+    timeline.took = outcome.took;
     // The app's own end is its judge's to take, who may be quicker than the tracer.
     if let (Some(end), Some(at)) = (outcome.end, outcome.ended_at) {
         timeline.complete(end, at);

@@ -59,17 +59,17 @@ impl Recorder {
 
     /// The process of a thread, which is made known if it is not; nothing when it is gone already.
     pub(super) fn process(&mut self, tid: Pid) -> Option<usize> {
-        if let Some((tgid, _)) = self.inside.get(&tid.as_raw()) {
-            return self.processes.get(tgid).copied();
+        if let Some((leader, _)) = self.inside.get(&tid.as_raw()) {
+            return self.processes.get(leader).copied();
         }
         let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let last = |name: &str| field(name)?.split_whitespace().next_back()?.parse::<u32>().ok();
-        let (tgid, parent): (i32, i32) = (field("Tgid:")?.parse().ok()?, field("PPid:")?.parse().ok()?);
-        let (tgid_inside, tid_inside) = (last("NStgid:")?, last("NSpid:")?);
-        self.inside.insert(tid.as_raw(), (tgid, tid_inside));
+        let (leader, parent): (i32, i32) = (field("Tgid:")?.parse().ok()?, field("PPid:")?.parse().ok()?);
+        let (own_number, thread_number) = (last("NStgid:")?, last("NSpid:")?);
+        self.inside.insert(tid.as_raw(), (leader, thread_number));
         self.timeline.threads += 1;
-        if let Some(index) = self.processes.get(&tgid) {
+        if let Some(index) = self.processes.get(&leader) {
             return Some(*index);
         }
         let parent = self.processes.get(&parent).copied();
@@ -77,16 +77,16 @@ impl Recorder {
             .and_then(|parent| self.timeline.processes.get(parent))
             .map_or_else(Default::default, |parent| (parent.program.clone(), parent.argv.clone()));
         let index = self.timeline.processes.len();
-        self.timeline.processes.push(Process { pid: tgid_inside, parent, program, argv, ..Process::default() });
-        self.processes.insert(tgid, index);
+        self.timeline.processes.push(Process { pid: own_number, parent, program, argv, ..Process::default() });
+        self.processes.insert(leader, index);
         Some(index)
     }
 
     /// A thread has ended, and with its last one a process.
     pub(super) fn ended(&mut self, tid: Pid, end: End) {
-        let Some((tgid, _)) = self.inside.get(&tid.as_raw()).copied() else { return };
-        if tgid == tid.as_raw()
-            && let Some(index) = self.processes.get(&tgid).copied()
+        let Some((leader, _)) = self.inside.get(&tid.as_raw()).copied() else { return };
+        if leader == tid.as_raw()
+            && let Some(index) = self.processes.get(&leader).copied()
         {
             let text = Some(end.to_string());
             self.add(tid, index, Kind::Ended, Seen { text, ..Seen::default() });
@@ -95,7 +95,7 @@ impl Recorder {
             self.timeline.processes[index].parent_progress = parent_progress;
             self.timeline.processes[index].end = Some(end);
             self.timeline.processes[index].ended_seq = self.seq;
-            self.processes.remove(&tgid);
+            self.processes.remove(&leader);
         }
         self.inside.remove(&tid.as_raw());
     }

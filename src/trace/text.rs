@@ -14,7 +14,8 @@ pub fn text(timeline: &Timeline) -> String {
         text.push('\n');
     }
     let (processes, threads) = (timeline.processes.len(), timeline.threads);
-    let _ = writeln!(text, "{processes} processes and {threads} threads were followed");
+    let took = crate::smoke::span(timeline.took);
+    let _ = writeln!(text, "{processes} processes and {threads} threads were followed; the probes took {took}");
     if timeline.dropped > 0 {
         let _ = writeln!(text, "{} more events were seen and not kept", timeline.dropped);
     }
@@ -54,6 +55,7 @@ pub fn lines(timeline: &Timeline) -> String {
     }
     let end = serde_json::json!({
         "kind": "summary", "processes": timeline.processes.len(), "threads": timeline.threads, "dropped": timeline.dropped,
+        "took_ms": timeline.took.as_secs_f64() * 1e3,
     });
     let _ = writeln!(text, "{end}");
     text

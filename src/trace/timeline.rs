@@ -16,6 +16,8 @@ pub struct Timeline {
     pub processes: Vec<Process>,
     /// The last that the app wrote.
     pub output: Output,
+    /// From the app's start to the last probe's answer; a watched app is slower.
+    pub took: Duration,
     /// Threads that were followed.
     pub threads: usize,
     /// Different events that there was no room for.

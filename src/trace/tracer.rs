@@ -9,9 +9,9 @@ use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 
-use super::calls::{At, Does, Shape, shape};
+use super::arguments::{self, Call};
+use super::calls::{Does, shape};
 use super::memory::{self, Address};
-use super::place;
 use super::record::{Recorder, Seen, WRITTEN};
 use super::timeline::{Kind, Timeline, Wall};
 use super::wall::{self, Refused};
@@ -21,14 +21,6 @@ use crate::profile::seccomp::Arch;
 use crate::seccomp::observe::SEEN;
 use crate::seccomp::{audit_arch, name};
 use crate::sys::ptrace::{Report, Resume, Stop, resume, skip, syscall_info, take, wait};
-
-/// A call that has begun.
-#[derive(Clone, Copy)]
-struct Call {
-    name: &'static str,
-    shape: Shape,
-    args: [u64; 6],
-}
 
 /// Follows the app until it has ended.
 pub(super) fn follow(gate: &Gate) -> Timeline {
@@ -149,7 +141,7 @@ impl Tracer<'_> {
             && let Some(index) = self.recorder.process(tid)
         {
             let errno = i32::try_from(message).unwrap_or(libc::EPERM);
-            let path = self.path(tid, &call);
+            let path = arguments::path(tid, &call);
             let seen = Seen {
                 call: name,
                 path,
@@ -164,11 +156,11 @@ impl Tracer<'_> {
     }
 
     fn name(&mut self, arch: u32, number: u64) -> &'static str {
-        *self.names.entry((arch, number)).or_insert_with(|| {
+        self.names.entry((arch, number)).or_insert_with(|| {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let of = |candidate: &&Arch| audit_arch(**candidate) == arch;
-            let all = Arch::NATIVE.runs().iter().filter(of);
-            all.filter_map(|arch| name(*arch, number)).next().unwrap_or("an unknown call")
+            let mut all = Arch::NATIVE.runs().iter().filter(of);
+            all.find_map(|arch| name(*arch, number)).unwrap_or("an unknown call")
         })
     }
 
@@ -192,7 +184,7 @@ impl Tracer<'_> {
         }
         if let Some(index) = self.recorder.process(tid) {
             self.recorder.started(tid, index);
-            if let Some(seen) = set_id_ignored(tid) {
+            if let Some(seen) = arguments::set_id_ignored(tid) {
                 self.recorder.add(tid, index, Kind::Ignored, seen);
             }
         }
@@ -221,7 +213,7 @@ impl Tracer<'_> {
             return;
         }
         if errno == libc::EINPROGRESS
-            && let (Does::Connect(_), Some(path)) = (call.shape.does, self.path(tid, call))
+            && let (Does::Connect(_), Some(path)) = (call.shape.does, arguments::path(tid, call))
         {
             self.looked_up(tid, index, call);
             self.connecting.insert((index, call.args[0]), path);
@@ -231,8 +223,8 @@ impl Tracer<'_> {
         if !(is_news || means_limit) {
             return;
         }
-        let path = self.path(tid, call);
-        let flags = open_flags(tid, call);
+        let path = arguments::path(tid, call);
+        let flags = arguments::open_flags(tid, call);
         let writes = call.shape.writes(flags);
         let refused = Refused {
             pid: tid,
@@ -241,7 +233,7 @@ impl Tracer<'_> {
             path: path.as_deref(),
             errno,
             writes,
-            wants: wants(call, flags),
+            wants: arguments::wants(call, flags),
         };
         let (wall, why) = wall::judge(&refused);
         self.recorder.add(
@@ -253,7 +245,7 @@ impl Tracer<'_> {
     }
 
     fn succeeded(&mut self, tid: Pid, index: usize, call: &Call, value: i64) {
-        let writes = call.shape.writes(open_flags(tid, call));
+        let writes = call.shape.writes(arguments::open_flags(tid, call));
         match call.shape.does {
             Does::Write | Does::WriteVector => {
                 let length = usize::try_from(value).unwrap_or(0).min(WRITTEN);
@@ -292,7 +284,7 @@ impl Tracer<'_> {
                 self.recorder.add(tid, index, Kind::Asked, Seen { call: call.name, path, ..Seen::default() });
             }
             Does::Open(_) | Does::OpenHow(_) | Does::Make => {
-                let path = self.path(tid, call);
+                let path = arguments::path(tid, call);
                 if path.as_deref() == Some("/etc/passwd") && !writes {
                     let seen = Seen { call: call.name, path: path.clone(), ..Seen::default() };
                     self.recorder.add(tid, index, Kind::Asked, seen);
@@ -315,79 +307,4 @@ impl Tracer<'_> {
             self.recorder.add(tid, index, Kind::Asked, Seen { call: call.name, path, ..Seen::default() });
         }
     }
-
-    /// The path or address that a call is about.
-    fn path(&self, tid: Pid, call: &Call) -> Option<String> {
-        let args = &call.args;
-        let named = |dir: Option<u64>, argument: usize| {
-            let path = memory::string(tid, args[argument]).unwrap_or_default();
-            Some(place::absolute(tid, dir, &path))
-        };
-        match (call.shape.at, call.shape.does) {
-            (At::Path(argument), _) => named(None, argument),
-            (At::Dir(dir, argument), _) => named(Some(args[dir]), argument),
-            (At::Fd(argument), _) => place::descriptor(tid, args[argument]),
-            (At::None, Does::Bind) => Address::read(tid, args[1], args[2]).map(|address| self.shown(tid, &address)),
-            (At::None, Does::Connect(at)) => {
-                Address::read(tid, args[at], args[at + 1]).map(|address| self.shown(tid, &address))
-            }
-            (At::None, Does::Map(Some(fd))) => place::descriptor(tid, args[fd]),
-            _ => None,
-        }
-    }
-
-    fn shown(&self, tid: Pid, address: &Address) -> String {
-        match address {
-            Address::Unix(path) if !path.starts_with('@') => place::absolute(tid, None, path),
-            other => other.to_string(),
-        }
-    }
-}
-
-/// The flags that a file is opened with; 0 for other calls.
-fn open_flags(tid: Pid, call: &Call) -> u64 {
-    match call.shape.does {
-        Does::Open(argument) => call.args[argument],
-        Does::OpenHow(argument) => {
-            memory::bytes(tid, call.args[argument], 8).first_chunk::<8>().map_or(0, |flags| u64::from_ne_bytes(*flags))
-        }
-        _ => 0,
-    }
-}
-
-/// Reading, writing and executing, as permission bits; 0 where the call itself says it.
-fn wants(call: &Call, flags: u64) -> u32 {
-    match call.shape.does {
-        Does::Open(_) | Does::OpenHow(_) => match flags & 3 {
-            0 => 4,
-            1 => 2,
-            _ => 6,
-        },
-        Does::May(argument) => u32::try_from(call.args[argument] & 7).unwrap_or(0),
-        Does::Enter => 1,
-        _ => 0,
-    }
-}
-
-/// A program with a set-id bit that the kernel did not heed, because of `no_new_privs` or a nosuid mount.
-fn set_id_ignored(tid: Pid) -> Option<Seen> {
-    use std::os::unix::fs::MetadataExt as _;
-    let program = place::program(tid)?;
-    let file = std::fs::metadata(format!("/proc/{tid}/exe")).ok()?;
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    let effective = |name: &str| -> Option<u32> {
-        status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().nth(1)?.parse().ok()
-    };
-    let is_ignored = (file.mode() & 0o4000 != 0 && effective("Uid:")? != file.uid())
-        || (file.mode() & 0o2010 == 0o2010 && effective("Gid:")? != file.gid());
-    is_ignored.then(|| Seen {
-        call: "execve",
-        path: Some(program),
-        wall: Some(Wall::NoNewPrivs),
-        why: Some(format!(
-            "its mode {:04o} asks for another user, which no_new_privs does not give",
-            file.mode() & 0o7777
-        )),
-        ..Seen::default()
-    })
 }

@@ -44,7 +44,7 @@ impl Who {
         Some(Who {
             uid: status.fuid,
             gid: status.fgid,
-            groups: status.groups.iter().filter_map(|group| u32::try_from(*group).ok()).collect(),
+            groups: status.groups.clone(),
             capabilities: status.capeff,
             no_new_privs: status.nonewprivs == Some(1),
             map: process.id_map("uid_map").unwrap_or_default(),
@@ -85,7 +85,7 @@ impl Who {
 /// The wall, and how that is known.
 pub(super) fn judge(refused: &Refused<'_>) -> (Option<Wall>, Option<String>) {
     let found = match refused.errno {
-        libc::EROFS => read_only(refused),
+        libc::EROFS => Some(read_only(refused)),
         libc::EACCES => by_mode(refused),
         libc::EPERM => not_permitted(refused),
         libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN if matches!(refused.does, Does::Connect(_)) => {
@@ -116,14 +116,14 @@ fn limit(pid: Pid, name: &str) -> Found {
     Some((Wall::Limit, format!("{} is {hard}", name.to_lowercase())))
 }
 
-fn read_only(refused: &Refused<'_>) -> Found {
+fn read_only(refused: &Refused<'_>) -> (Wall, String) {
     let (Some(path), Some(files)) = (refused.path, Files::of(refused.pid)) else {
-        return Some((Wall::ReadOnlyMount, "EROFS has no other reason".to_owned()));
+        return (Wall::ReadOnlyMount, "EROFS has no other reason".to_owned());
     };
     let ways = above(path);
     let nearest = std::iter::once(path).chain(ways.iter().rev().map(String::as_str));
     let mount = nearest.into_iter().find_map(|path| Some((path, files.find(path, true)?)));
-    Some((
+    (
         Wall::ReadOnlyMount,
         match mount {
             Some((at, thing)) if thing.flags.contains(FsFlags::ST_RDONLY) => {
@@ -131,7 +131,7 @@ fn read_only(refused: &Refused<'_>) -> Found {
             }
             _ => "the mount is read-only".to_owned(),
         },
-    ))
+    )
 }
 
 /// The first folder on the way that may not be searched, else the thing itself or the folder it is to be made in.

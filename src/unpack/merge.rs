@@ -67,6 +67,7 @@ fn write(opened: &Opened, root: OwnedFd, limits: &Limits, privileged: bool) -> R
             let Some((index, mut reading)) = waiting.pop_front() else { break };
             let written = writer.layer(&mut Entries::new(&mut reading.pipe, &budget), index > 0);
             if let Err(error) = reading.finish(written) {
+                opened.give_up();
                 for (_, reading) in waiting {
                     reading.abandon();
                 }

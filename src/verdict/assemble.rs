@@ -6,6 +6,7 @@ use super::facts::{Austere, Host, Ids, ImageFacts, Preset};
 use super::run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, RunFacts, Rung};
 use super::{Baseline, Reached, Schema, Status, Verdict, decide, millis};
 use crate::finding::Finding;
+use crate::manifest::PodSecurity;
 use crate::measure::Measure;
 use crate::smoke::plan::Plan;
 use crate::smoke::{Answer, Outcome};
@@ -23,6 +24,8 @@ pub struct Evidence<'a> {
     pub preset: Preset,
     /// How the app was confined: `read-only, without capabilities, as 65532:0`.
     pub manner: String,
+    /// The root was read-only, there were no capabilities, and the app was not root.
+    pub is_hardened: bool,
     /// What was given back or set on request, as the flags say it: `--tmpfs /run`.
     pub relaxations: Vec<String>,
     /// Who the app was.
@@ -39,6 +42,8 @@ pub struct Evidence<'a> {
     pub baseline: Baseline,
     /// What was seen beside the run: while unpacking, by looking at the files.
     pub findings: Vec<Finding>,
+    /// What the Pod Security Standards say of the manifest.
+    pub pod_security: Option<PodSecurity>,
     /// Where the time went; `smoke` and `stop` are taken from the outcome.
     pub durations: Durations,
 }
@@ -48,11 +53,15 @@ impl Verdict {
     pub fn new(evidence: Evidence<'_>) -> Self {
         let (outcome, baseline) = (evidence.outcome, evidence.baseline);
         let mut manner = evidence.manner;
-        if !evidence.relaxations.is_empty() {
-            manner = format!("{manner}, with {}", evidence.relaxations.join(" "));
+        // The manner says these two itself.
+        let is_said = |flag: &str| flag == "--read-only=false" || flag.starts_with("--cap-add ");
+        let relaxations: Vec<&str> =
+            evidence.relaxations.iter().map(String::as_str).filter(|flag| !is_said(flag)).collect();
+        if !relaxations.is_empty() {
+            manner = format!("{manner}, with {}", relaxations.join(" "));
         }
         let judgement = decide(outcome.answer, &evidence.measures, baseline, &outcome.summary, &manner);
-        let ladder = ladder(outcome.answer, judgement.status, baseline);
+        let ladder = ladder(outcome.answer, judgement.status, baseline, evidence.is_hardened);
         let mut findings = [outcome.findings.clone(), evidence.findings].concat();
         findings.sort_by_key(|finding| (finding.role, finding.severity));
         Verdict {
@@ -74,6 +83,7 @@ impl Verdict {
             probes: outcome.probes.iter().map(ProbeFacts::from).collect(),
             runs: evidence.runs.iter().map(RunFacts::from).collect(),
             findings,
+            pod_security: evidence.pod_security,
             app: App::from(outcome),
             durations_ms: Durations {
                 smoke: Some(millis(outcome.took)),
@@ -86,13 +96,15 @@ impl Verdict {
 }
 
 /// How far the image has come. Who works in the jail would work without it, so the first step needs no run of its own then.
-fn ladder(answer: Answer, status: Status, baseline: Baseline) -> Vec<Rung> {
+fn ladder(answer: Answer, status: Status, baseline: Baseline, is_hardened: bool) -> Vec<Rung> {
     let runs = match (answer, baseline) {
         (Answer::Works, _) | (_, Baseline::Works) => Reached::Reached,
         (_, Baseline::Fails) => Reached::Failed,
         (_, Baseline::NotTried) => Reached::NotTried,
     };
     let held = match status {
+        // Another step was tried than this one.
+        _ if !is_hardened => Reached::NotTried,
         Status::Pass => Reached::Reached,
         Status::Fail => Reached::Failed,
         Status::Inconclusive => Reached::NotTried,

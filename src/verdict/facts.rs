@@ -70,7 +70,8 @@ impl Host {
 pub struct ImageFacts {
     /// As it was named on the command line.
     pub reference: String,
-    /// What was found there: `oci`, `oci-archive`, `docker-archive`, `rootfs`, `example`.
+    /// What was found there: `oci`, `oci-archive`, `docker-archive`, `rootfs`, `example`, `registry`,
+    /// `docker-daemon`, `containers-storage`.
     pub source: String,
     /// Of the manifest; a docker-archive and a rootfs have none.
     pub digest: Option<String>,

@@ -6,12 +6,14 @@ mod assemble;
 mod decide;
 pub mod diagnose;
 pub mod facts;
+pub mod levels;
 pub mod run;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::finding::Finding;
+use crate::manifest::PodSecurity;
 use crate::measure::Measure;
 
 pub use assemble::Evidence;
@@ -60,6 +62,9 @@ pub struct Verdict {
     pub runs: Vec<RunFacts>,
     /// The cause first.
     pub findings: Vec<Finding>,
+    /// What the Pod Security Standards say of the pod; absent without `--pod`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_security: Option<PodSecurity>,
     /// What the app left behind.
     pub app: App,
     /// Milliseconds.

@@ -59,6 +59,7 @@ fn said(verb: &str, target: &str) -> String {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a line an act")]
 fn perform(verb: &str, target: &str) -> io::Result<()> {
     let number = || target.parse::<u32>().unwrap();
     let address = || target.parse::<SocketAddr>().unwrap();
@@ -122,10 +123,10 @@ fn perform(verb: &str, target: &str) -> io::Result<()> {
                 Err(Errno::EPERM.into())
             }
         }
-        "privileges" => match nix::sys::prctl::get_no_new_privs()? {
-            true => Err(io::Error::other("no new privileges")),
-            false => Ok(()),
-        },
+        "privileges" => {
+            let held = nix::sys::prctl::get_no_new_privs()?;
+            if held { Err(io::Error::other("no new privileges")) } else { Ok(()) }
+        }
         "passwd" => {
             let own = format!(":{}:", geteuid());
             let known = fs::read_to_string("/etc/passwd")?.lines().any(|line| line.contains(&own));
@@ -138,7 +139,9 @@ fn perform(verb: &str, target: &str) -> io::Result<()> {
                     std::thread::spawn(move || fs::create_dir(path))
                 })
                 .collect();
-            all.into_iter().for_each(|thread| drop(thread.join()));
+            for thread in all {
+                drop(thread.join());
+            }
             Ok(())
         }
         "forks" => {

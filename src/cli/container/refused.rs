@@ -3,7 +3,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Name and reason. Every other flag of `docker run` is one of austere's too.
-const FLAGS: [(&str, &str); 38] = [
+const FLAGS: [(&str, &str); 37] = [
     ("--privileged", "it would leave nothing to verify; --cap-add and --security-opt give back one thing at a time"),
     ("--device", "the jail has the six devices that every container has, and no others"),
     ("--device-cgroup-rule", "the jail has the six devices that every container has, and no others"),
@@ -23,7 +23,6 @@ const FLAGS: [(&str, &str); 38] = [
     ("--dns-option", "the jail's network is closed; --network host has the host's name servers"),
     ("--mac-address", "the jail's network is closed"),
     ("--publish-all", "-p of `austere run` names each port; `verify` asks every exposed port"),
-    ("--expose", "--tcp or --http names a port that must answer"),
     ("--detach", "`verify` waits for its verdict, and `run` for the app"),
     ("--rm", "austere leaves nothing behind"),
     ("--name", "a jail has no name"),

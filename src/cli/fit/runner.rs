@@ -51,7 +51,7 @@ impl<'a> Jails<'a> {
             Some(user) => user.parse()?,
             None => self.user.clone(),
         };
-        let other = Rc::new(self.session.for_user(&user.with_groups(&groups)?)?);
+        let other = Rc::new(self.session.as_user(&user.with_groups(&groups)?)?);
         self.others.insert(key, Rc::clone(&other));
         Ok(Some(other))
     }

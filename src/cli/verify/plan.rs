@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::image::Config;
+use crate::image::{Config, ExposedPort, Healthcheck, Protocol};
+use crate::manifest::{Engine, Settings};
 use crate::smoke::plan::{self, Origin, Plan, Probe};
 
 /// The largest plan file, in bytes.
@@ -52,6 +53,34 @@ pub(in crate::cli) struct PlanArgs {
 }
 
 impl PlanArgs {
+    /// What was asked for, else what a manifest asks for, else what follows from the image.
+    pub(super) fn plan_with(&self, config: &Config, settings: Option<&Settings>) -> anyhow::Result<Plan> {
+        let plan = self.plan(config)?;
+        let (Origin::Image, Some(settings)) = (plan.origin, settings) else { return Ok(plan) };
+        let timeout = self.timeout.or(settings.timeout).unwrap_or(plan::TIMEOUT);
+        let probes = match (&settings.probes[..], settings.ends) {
+            (_, true) => vec![Probe::Exit { code: 0 }],
+            ([], false) if settings.ports.is_empty() && settings.health.is_none() => return Ok(plan),
+            ([], false) => {
+                // As if the image said so, which is what a port and a health check of a manifest mean.
+                let mut config = config.clone();
+                if !settings.ports.is_empty() {
+                    let port = |port: &u16| ExposedPort { port: *port, protocol: Protocol::Tcp };
+                    config.exposed_ports = settings.ports.iter().map(port).collect();
+                }
+                config.healthcheck = match (&settings.health, settings.engine) {
+                    (Some(test), _) => Some(Healthcheck { test: test.clone(), ..Healthcheck::default() }),
+                    (None, Engine::Compose) => config.healthcheck,
+                    (None, Engine::Kubernetes) => None,
+                };
+                let plan = Plan { origin: Origin::Manifest, ..Plan::from_image(&config, timeout) };
+                return Ok(plan.with_grace(self.grace));
+            }
+            (probes, false) => probes.to_vec(),
+        };
+        Ok(Plan::new(Origin::Manifest, probes, timeout)?.with_grace(self.grace))
+    }
+
     /// What was asked for, or what follows from the image.
     pub(super) fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
         let timeout = self.timeout.unwrap_or(plan::TIMEOUT);

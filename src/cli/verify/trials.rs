@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::attempt::Sight;
 use crate::finding::{Finding, Role, Severity};
 use crate::measure::Measure;
 use crate::smoke::{Answer, Outcome};
@@ -14,14 +15,16 @@ pub(super) struct Trial {
     pub measures: Vec<Measure>,
     /// Building the jail.
     pub jail_took: Duration,
+    /// What else was seen.
+    pub sight: Sight,
 }
 
 impl Trial {
     /// A run that was begun at `launched`.
-    pub fn new(outcome: Outcome, measures: Vec<Measure>, launched: Instant) -> Self {
+    pub fn new((outcome, measures, sight): (Outcome, Vec<Measure>, Sight), launched: Instant) -> Self {
         let stop = outcome.stop.map_or(Duration::ZERO, |stop| stop.took);
         let jail_took = launched.elapsed().saturating_sub(outcome.took + stop);
-        Trial { outcome, measures, jail_took }
+        Trial { outcome, measures, jail_took, sight }
     }
 
     /// How much a run decides: one that fails more than one that says nothing, that more than one whose jail was not whole.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -72,13 +72,13 @@ pub(in crate::cli) fn explain(
     Ok(())
 }
 
-/// Writes the timeline: to standard error, or to a file; as JSON lines where its name says so.
-pub(super) fn write(timeline: &Timeline, to: Option<&PathBuf>) -> anyhow::Result<()> {
-    let Some(path) = to else {
+/// Writes the timeline: to standard error (`-`), or to a file; as JSON lines where its name says so.
+pub(super) fn write(timeline: &Timeline, path: &Path) -> anyhow::Result<()> {
+    if path == Path::new("-") {
         // The terminal may be gone; the verdict is still worth something.
         let _ = std::io::stderr().write_all(trace::text(timeline).as_bytes());
         return Ok(());
-    };
+    }
     let is_json = |path: &Path| path.extension().is_some_and(|end| end == "json" || end == "jsonl" || end == "ndjson");
     let text = if is_json(path) { trace::lines(timeline) } else { trace::text(timeline) };
     fs::write(path, text).with_context(|| format!("writing the trace to {}", path.display()))

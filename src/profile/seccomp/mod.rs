@@ -24,6 +24,7 @@ pub fn shipped(name: &str) -> Option<&'static str> {
         "podman-4.3" => Some(include_str!("../../../profiles/seccomp/podman-4.3.json")),
         "containerd-2.1" => Some(include_str!("../../../profiles/seccomp/containerd-2.1.json")),
         "containerd-1.7" => Some(include_str!("../../../profiles/seccomp/containerd-1.7.json")),
+        "sealed" => Some(include_str!("../../../profiles/seccomp/sealed.json")),
         _ => None,
     }
 }

@@ -70,6 +70,8 @@ pub enum Action {
     Errno(u16),
     /// A tracer is told, with this message; without a tracer the call is ENOSYS.
     Trace(u16),
+    /// Whoever holds the filter's listener answers; without one any more the call is ENOSYS.
+    Notify,
     /// The call is done and logged.
     Log,
     /// The call is done.
@@ -85,6 +87,7 @@ impl Action {
             Action::Trap => libc::SECCOMP_RET_TRAP,
             Action::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
             Action::Trace(message) => libc::SECCOMP_RET_TRACE | u32::from(message),
+            Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
             Action::Log => libc::SECCOMP_RET_LOG,
             Action::Allow => libc::SECCOMP_RET_ALLOW,
         }

@@ -104,6 +104,15 @@ impl Probe {
         Ok(Probe::Exit { code: code.ok_or_else(|| WordError::Code(text.to_owned()))? })
     }
 
+    /// A header field of a request.
+    ///
+    /// # Errors
+    ///
+    /// [`WordError::Header`].
+    pub fn header(name: &str, value: &str) -> Result<(String, String), WordError> {
+        header(name, value)
+    }
+
     /// A number of seconds to stay up.
     ///
     /// # Errors

@@ -1,9 +1,12 @@
 //! From what a watched run showed to the cause, in sentences, with what to do about it.
 
 mod advice;
+mod document;
 mod rank;
 mod rules;
 mod words;
+
+use std::fmt::Write as _;
 
 use crate::finding::{Finding, Role, Severity};
 use crate::inventory::Tree;
@@ -13,6 +16,7 @@ use crate::trace::timeline::{Event, Kind};
 use crate::verdict::Baseline;
 use rank::{Candidate, Context, SURE};
 
+pub use document::{ZOO, codes, document, explain as explained};
 pub use rules::{Match, Ready, Rule, Seen, rules};
 
 /// The code of a cause that says nothing about the image: the jail's network leads nowhere.
@@ -20,6 +24,19 @@ pub const CLOSED_ROOM: &str = "closed-room";
 
 /// How many findings there are beside the cause, at most.
 const BESIDE: usize = 5;
+
+/// Causes that say what is wrong by themselves.
+const CLEAR: [&str; 9] = [
+    "oom-killed",
+    "pids-exhausted",
+    "listens-on-loopback-only",
+    "shell-ignores-stop-signal",
+    "shell-delays-stop-signal",
+    "stop-signal-unheard",
+    "killed-after-grace",
+    "not-tested",
+    "start-refused",
+];
 
 /// What is known of the image and of the run that failed.
 pub struct Facts<'a> {
@@ -104,18 +121,6 @@ pub fn give_capabilities(outcome: &mut Outcome, files: &[Finding]) {
 /// Puts what was diagnosed into an outcome: the cause takes the place of what only says that the app failed.
 pub fn explain(outcome: &mut Outcome, diagnosed: Vec<Finding>) {
     let is_cause = |finding: &Finding| finding.role == Role::Cause;
-    // These say what is wrong by themselves.
-    const CLEAR: [&str; 9] = [
-        "oom-killed",
-        "pids-exhausted",
-        "listens-on-loopback-only",
-        "shell-ignores-stop-signal",
-        "shell-delays-stop-signal",
-        "stop-signal-unheard",
-        "killed-after-grace",
-        "not-tested",
-        "start-refused",
-    ];
     let is_clear = outcome
         .findings
         .iter()
@@ -139,16 +144,16 @@ pub fn explain(outcome: &mut Outcome, diagnosed: Vec<Finding>) {
 }
 
 fn finding(candidate: &Candidate<'_>, role: Role, facts: &Facts<'_>) -> Finding {
-    let Candidate { event, rule, mention, .. } = candidate;
-    let rule = &rule.rule;
+    let Candidate { event, mention, .. } = candidate;
+    let cause = &candidate.rule.rule;
     let is_call = !matches!(event.kind, Kind::Ended);
     let place = advice::Place::of(event, facts);
-    let mut message = format!("{}: {}", rule.title, evidence(event));
+    let mut message = format!("{}: {}", cause.title, evidence(event));
     if let Some(mention) = mention.as_ref().filter(|mention| mention.strength >= 30.0) {
-        message.push_str(&format!("; the app says `{}`", mention.line.trim()));
+        let _ = write!(message, "; the app says `{}`", mention.line.trim());
     }
     Finding {
-        code: rule.code.clone(),
+        code: cause.code.clone(),
         role,
         severity: match role {
             Role::Cause => Severity::Error,
@@ -162,8 +167,8 @@ fn finding(candidate: &Candidate<'_>, role: Role, facts: &Facts<'_>) -> Finding 
         pid: Some(event.pid),
         at_ms: Some(whole(event.at_ms)),
         message,
-        advice: (!rule.better.is_empty() && !rule.noise).then(|| place.filled(&rule.better)),
-        relax: if rule.noise { Vec::new() } else { rule.relax.iter().map(|flag| place.filled(flag)).collect() },
+        advice: (!cause.better.is_empty() && !cause.noise).then(|| place.filled(&cause.better)),
+        relax: if cause.noise { Vec::new() } else { cause.relax.iter().map(|flag| place.filled(flag)).collect() },
     }
 }
 

@@ -11,6 +11,18 @@ use crate::trace::timeline::{Event, Kind, Wall};
 
 /// From here on a candidate is named as the cause.
 pub(super) const SURE: f32 = 42.0;
+/// What programs say that were not given the rights of their file.
+const SAYS: [&str; 9] = [
+    "no new privileges",
+    "no_new_privs",
+    "effective uid",
+    "setuid",
+    "must be root",
+    "not permitted",
+    "setgid",
+    "suid",
+    "authentication failure",
+];
 /// What a process may still get done between two refusals that belong together.
 const TOGETHER: f32 = 0.35;
 
@@ -58,7 +70,7 @@ impl Context<'_> {
         }
         found.extend(self.said());
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.event.seq.cmp(&a.event.seq)));
-        if let Some(first) = found.first().map(|best| self.first_of_its_kind(best, &found)) {
+        if let Some(first) = found.first().map(|best| Self::first_of_its_kind(best, &found)) {
             found.swap(0, first);
         }
         found
@@ -168,17 +180,6 @@ impl Context<'_> {
     fn ignored<'a>(&'a self, event: &'a Event) -> Option<Candidate<'a>> {
         let rule = rules().iter().find(|rule| rule.rule.when.kind == Seen::Ignored)?;
         let (text, _) = words::after(self.timeline, event.first_seq);
-        const SAYS: [&str; 9] = [
-            "no new privileges",
-            "no_new_privs",
-            "effective uid",
-            "setuid",
-            "must be root",
-            "not permitted",
-            "setgid",
-            "suid",
-            "authentication failure",
-        ];
         let said = text.lines().find(|line| SAYS.iter().any(|words| line.to_lowercase().contains(words)));
         // More than for the question whether new privileges can be had, which such a program asks: this is why.
         let mention = said.map(|line| Mention::heard(line, 62.0));
@@ -213,7 +214,7 @@ impl Context<'_> {
         let process = &self.timeline.processes[event.process];
         let gave_up = process.end.is_some_and(|end| end != End::Exited(0)) && is_last && text.trim().is_empty();
         let done = self.done_after(event);
-        (gave_up && done < TOGETHER).then(|| Candidate { event, rule, score: 62.0, mention: None })
+        (gave_up && done < TOGETHER).then_some(Candidate { event, rule, score: 62.0, mention: None })
     }
 
     /// What the app said that names its cause, whatever it had been refused.
@@ -254,7 +255,7 @@ impl Context<'_> {
 
     /// Of refusals that belong together the first is the cause: the same call, the same error, nothing done in between, and the app says the
     /// same of them. And what is missing because making it was refused is no cause of its own.
-    fn first_of_its_kind(&self, best: &Candidate<'_>, all: &[Candidate<'_>]) -> usize {
+    fn first_of_its_kind(best: &Candidate<'_>, all: &[Candidate<'_>]) -> usize {
         let event = best.event;
         let is_missing = event.kind == Kind::Failed && matches!(event.errno.as_deref(), Some("ENOENT" | "ENOTDIR"));
         let path = event.path.as_deref().unwrap_or_default();

@@ -7,6 +7,9 @@ use crate::trace::timeline::{Event, Kind, Timeline};
 /// The most of the output that is looked at, in bytes, from its end.
 const MOST: usize = 64 << 10;
 
+/// Ends of names, and what programs call such files.
+const KINDS: [(&str, &str); 4] = [(".pid", "pid"), (".sock", "socket"), (".lock", "lock file"), (".log", "log file")];
+
 /// A line of the app's output that is about a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Mention {
@@ -155,8 +158,6 @@ fn says_path(line: &str, path: &str) -> f32 {
         return 0.8;
     }
     // `Unable to write pid file` names what it is for.
-    const KINDS: [(&str, &str); 4] =
-        [(".pid", "pid"), (".sock", "socket"), (".lock", "lock file"), (".log", "log file")];
     if KINDS.iter().any(|(end, word)| last.ends_with(end) && line.contains(word)) {
         return 0.7;
     }

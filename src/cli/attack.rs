@@ -1,0 +1,141 @@
+//! `austere attack`: an adversary in the jail, in place of the app.
+
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::container::ContainerArgs;
+use super::launch::{self, Wishes};
+use super::session::{self, ImageArgs, Session};
+use super::usage::UsageArgs;
+use super::{CannotEnforce, Format, exit, print};
+use crate::attack::{self, Facts, Report};
+use crate::host;
+use crate::jail::subject::Subject;
+use crate::jail::{self, StartError, Stdio};
+use crate::measure::Measure;
+use crate::profile::account::User;
+use crate::profile::settings::Network;
+use crate::profile::{Profile, Seccomp};
+use crate::reference::Reference;
+use crate::seal::Guarding;
+use crate::verdict::facts::Host;
+
+const EXAMPLES: &str = "\
+Examples:
+  austere attack --preset sealed
+  austere attack ./image.tar --cap-add NET_ADMIN --format json
+
+Each attempt is made twice: in the jail, and in one without walls. What fails there too does
+not count.
+
+Exit codes: 0 nothing worked, 1 something did, 2 wrong usage or input, 3 the jail does not hold";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The image whose jail is attacked; nothing of it is run
+    #[arg(default_value = "example:hello")]
+    image: Reference,
+
+    #[command(flatten)]
+    container: ContainerArgs,
+    /// Leave a measure out, so that the adversary must notice
+    #[arg(long, value_name = "NAME", hide = true)]
+    without_measure: Vec<String>,
+    #[command(flatten)]
+    usage: UsageArgs,
+    #[command(flatten)]
+    files: ImageArgs,
+
+    /// How the report is written to standard output
+    #[arg(long, value_enum, default_value_t, help_heading = "Report")]
+    format: Format,
+}
+
+/// Far longer than all attempts take.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// What the jail without walls leaves out, besides what a profile can say.
+const NO_WALLS: [&str; 6] =
+    ["read-only-root", "writable-mounts", "masked-paths", "read-only-paths", "descriptors", "rlimits"];
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let session = session::prepare_to_run(&args.image, &args.files)?;
+    if let Some(check) = &session.barred {
+        let why = format!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
+        return Err(CannotEnforce(why).into());
+    }
+    let preset = &args.files.preset;
+    let mut wishes = Wishes::new(args.container.profile(preset, &[])?, args.usage.limits()?);
+    wishes.guarding = Guarding::Leaves;
+    wishes.without.clone_from(&args.without_measure);
+    let name = format!("austere-attack-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name)?;
+    let _outside = UnixListener::bind_addr(&address).context("making a socket outside of the jail")?;
+
+    let root = session.as_user(&User::ROOT)?;
+    let (without, _) = send(&root, &unwalled(&wishes), &name)?;
+    let (inside, measures) = send(&session, &wishes, &name)?;
+    let broken: Vec<String> = measures
+        .iter()
+        .filter(|measure| measure.required && !measure.holds())
+        .map(|measure| format!("{}: {}", measure.name, measure.why.as_deref().unwrap_or("not what was asked for")))
+        .collect();
+    let holds = broken.is_empty();
+    let facts = Facts {
+        image: session.opened.reference.clone(),
+        preset: format!("{} {}", preset.name, preset.engine_version),
+        relaxations: [args.files.relaxations(), wishes.profile.relaxations.clone()].concat(),
+        ids: session.ids.name(),
+        kernel: Host::here(None).kernel,
+        broken,
+    };
+    let report = Report::new(facts, &inside, &without);
+    print(&match args.format {
+        Format::Text => report.text(),
+        Format::Json => report.json(),
+    })?;
+    Ok(match (report.escaped, holds) {
+        (0, true) => exit::PASS,
+        (0, false) => exit::inconclusive(),
+        _ => exit::fail(),
+    })
+}
+
+/// The same jail with every wall left out, for its root.
+fn unwalled(wishes: &Wishes) -> Wishes {
+    // What austere itself lacks it cannot give.
+    let own = ::caps::read(None, ::caps::CapSet::Permitted).unwrap_or_default();
+    let profile = Profile {
+        capabilities: own.into_iter().map(|capability| capability.to_string()).collect(),
+        seccomp: Seccomp::Unconfined,
+        covers_system_paths: false,
+        network: Network::Host,
+        sysctls: Vec::new(),
+        ..wishes.profile.unhardened()
+    };
+    Wishes { profile, without: NO_WALLS.map(str::to_owned).to_vec(), ..wishes.clone() }
+}
+
+/// What the adversary wrote, and what holds of its jail.
+fn send(session: &Session, wishes: &Wishes, outside: &str) -> anyhow::Result<(String, Vec<Measure>)> {
+    let mut spec = launch::spec(session, wishes, Stdio::Captured)?;
+    spec.argv = vec![attack::NAME.to_owned(), outside.to_owned()];
+    spec.adversary = Some(attack::program().context("copying austere's own program to memory")?);
+    let mut jail = jail::start(&spec).map_err(|error| match error {
+        StartError::Refused(refusal) => {
+            let check = host::about(&refusal);
+            CannotEnforce(format!("the adversary cannot be started: {}{}", check.explained(), check.hint()))
+        }
+        error => CannotEnforce(error.to_string()),
+    })?;
+    let end = jail.app.wait_end(LONGEST).context("waiting for the adversary")?;
+    jail.app.kill();
+    anyhow::ensure!(end.is_some(), "the adversary did not come to its end within {LONGEST:?}");
+    let output = jail.app.output();
+    Ok((String::from_utf8_lossy(&output.stdout).into_owned(), jail.measures))
+}
