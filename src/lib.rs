@@ -10,7 +10,7 @@
 //! | 3 measures | [`source`] [`registry`] [`tls`] [`store`] [`unpack`] [`rootfs`] [`layers`] [`ids`] [`caps`] [`cgroup`] [`seccomp`] [`landlock`] [`exec_memory`] [`seal`] [`netns`] [`limits`] [`sysctls`] [`process`] [`host`] [`phases`] | one thing each, done and read back |
 //! | 4 jail | [`jail`] | the one ordered recipe |
 //! | 5 evidence | [`smoke`] [`trace`] [`enter`] [`attack`] | what the app did, what an intruder could do |
-//! | 6 judgement | [`verdict`] [`report`] | findings to a verdict, a verdict to text and JSON |
+//! | 6 judgement | [`verdict`] [`fit`] [`report`] | findings to a verdict, to the least that helps, and to text and JSON |
 //! | 7 doors | [`cli`] [`example`] [`init`] | arguments, exit codes, standard output |
 
 pub mod attack;
@@ -22,6 +22,7 @@ pub mod enter;
 pub mod example;
 pub mod exec_memory;
 pub mod finding;
+pub mod fit;
 pub mod host;
 pub mod ids;
 pub mod image;

@@ -11,6 +11,7 @@ use crate::caps;
 use crate::cgroup;
 use crate::exec_memory;
 use crate::finding::Finding;
+use crate::fit::PORT_START;
 use crate::ids::{self, Identity};
 use crate::image::{self, Protocol};
 use crate::jail::{Spec, Stdio};
@@ -118,7 +119,10 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
         limits: wishes.limits,
         network: profile.network,
         room: netns::Settings {
-            port_start: Some(preset.unprivileged_port_start).filter(|_| profile.network == Network::None),
+            // What the flags set is read back as a parameter of its own.
+            port_start: Some(preset.unprivileged_port_start)
+                .filter(|_| profile.network == Network::None)
+                .filter(|_| !profile.sysctls.iter().any(|sysctl| sysctl.name == PORT_START)),
             ping_group_range: preset.ping_group_range,
             ipv6: preset.ipv6,
         },

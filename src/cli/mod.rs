@@ -4,6 +4,7 @@ mod attack;
 mod compare;
 mod container;
 mod doctor;
+mod fit;
 mod flags;
 mod inspect;
 mod launch;
@@ -59,6 +60,8 @@ struct Cli {
 enum Command {
     /// Run an image in the jail, test that it works there, and judge
     Verify(Box<verify::Args>),
+    /// Find the least that has to be given back for an image to work, and hand it to an engine
+    Fit(Box<fit::Args>),
     /// Run an image in the same jail, for a person
     Run(Box<run::Args>),
     /// Put an adversary into an image's jail, and see what works
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Verify(args) => verify::run(&args),
+        Command::Fit(args) => fit::run(&args),
         Command::Run(args) => Ok(run::run(&args)),
         Command::Attack(args) => attack::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -431,6 +431,11 @@ impl Session {
         }
     }
 
+    /// Who a user is by the image's own files.
+    pub(super) fn account_of(&self, user: &User) -> Result<Account, AccountError> {
+        resolve(user, &self.accounts)
+    }
+
     /// The same image for another user: the one it names itself.
     pub(super) fn as_shipped(&self) -> anyhow::Result<Session> {
         // What uid 0 may do does not depend on permission bits, so the projection for another user serves it as well.

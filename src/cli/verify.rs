@@ -1,11 +1,11 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
-mod attempt;
+pub(super) mod attempt;
 mod lenient;
 mod levels;
 mod plan;
 mod trials;
-mod watched;
+pub(super) mod watched;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use anyhow::Context;
 
 use super::Format;
 use super::container::ContainerArgs;
+use super::fit::{self, SearchArgs};
 use super::launch;
 use super::manifest::{self, ManifestArgs};
 use super::session::{self, ImageArgs, Session};
@@ -30,7 +31,7 @@ use crate::smoke::plan::Plan;
 use crate::smoke::{self, Answer, Outcome};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
-use crate::verdict::run::Durations;
+use crate::verdict::run::{Durations, Fit};
 use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
 use levels::LevelArgs;
@@ -74,6 +75,11 @@ pub(super) struct Args {
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
     pub trace: Option<PathBuf>,
+    /// When it fails, find the least that has to be given back for it to work, as `austere fit` does
+    #[arg(long, help_heading = "Fit")]
+    pub fit: bool,
+    #[command(flatten)]
+    pub search: SearchArgs,
     /// Leave a measure out, so that its read-back must say so
     #[arg(long, value_name = "NAME", hide = true)]
     pub without_measure: Vec<String>,
@@ -99,7 +105,7 @@ pub(super) struct Args {
 
 impl Args {
     /// Writes the verdict to standard output and gives its exit code.
-    fn deliver(&self, verdict: &Verdict) -> anyhow::Result<ExitCode> {
+    pub(super) fn deliver(&self, verdict: &Verdict) -> anyhow::Result<ExitCode> {
         super::print(&match self.format {
             Format::Text if self.quiet => report::text::judgement(verdict),
             Format::Text => report::text::render(verdict),
@@ -113,18 +119,26 @@ impl Args {
     }
 }
 
-/// Runs the image hardened, and when it fails once more as the engine would run it with no flags.
+/// Judges, and says so.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.manifest.show_settings
+        && let Some(manifest) = args.manifest.read()?
+    {
+        super::print(&format!("{:#}\n", manifest.settings.shown()))?;
+        return Ok(super::exit::PASS);
+    }
+    args.deliver(&judged(args, args.fit)?)
+}
+
+/// Runs the image hardened, and when it fails once more as the engine would run it with no flags; then finds what would make it work, if that
+/// is asked for.
+pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     let (started_at, begun) = (SystemTime::now(), Instant::now());
     anyhow::ensure!(!args.quiet || args.format == Format::Text, "--quiet is for --format text: JSON has no first line");
     if let Some(path) = &args.phases {
         phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
     }
     let manifest = args.manifest.read()?;
-    if let Some(manifest) = manifest.as_ref().filter(|_| args.manifest.show_settings) {
-        super::print(&format!("{:#}\n", manifest.settings.shown()))?;
-        return Ok(super::exit::PASS);
-    }
     let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
     let session = session::prepare_to_run(&reference, &files)?;
     let config = &session.opened.image.config;
@@ -164,7 +178,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Answer::Fails if says_something => baseline(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
-    if can_run && (fails || args.trace.is_some()) {
+    let is_watched = can_run && (fails || args.trace.is_some());
+    if is_watched {
         watch(args, &session, &wishes, &plan, baseline, &mut outcome)?;
     }
     phases::begin(Phase::Done);
@@ -181,6 +196,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
+    let fit = if fits {
+        let extra = usize::from(unhardened_took.is_some()) + usize::from(is_watched);
+        let user = files.user(config)?;
+        let start = fit::Begun { outcome: &outcome, baseline, runs: runs.len() + extra, user };
+        fit::search(args, &session, &wishes, &plan, start)?
+    } else {
+        Fit::default()
+    };
     let (image, account) = (&session.opened.image, &session.account);
     let verdict = Verdict::new(Evidence {
         started_at,
@@ -213,7 +236,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         },
     });
     let run = levels::Run { wishes: &wishes, plan: &plan, outcome: &outcome, measures: &measures, sight: &sight };
-    args.deliver(&args.levels.judge(verdict, &session, &run, disk.as_ref())?)
+    fit::hand_over(args.levels.judge(verdict, &session, &run, disk.as_ref())?, fit)
 }
 
 /// Who the app was.

@@ -3,6 +3,7 @@
 //! An app's output and an image's names are foreign text. Both reports show every byte of it and let none act on a terminal.
 
 pub mod compare;
+pub mod handover;
 pub mod inspect;
 pub mod json;
 pub mod sbom;

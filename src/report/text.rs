@@ -10,7 +10,7 @@ use crate::finding::{Finding, Severity};
 use crate::measure::{Measure, MeasureStatus};
 use crate::smoke::{ProbeStatus, span};
 use crate::verdict::levels::Name;
-use crate::verdict::run::{Durations, ProbeFacts, RunStatus};
+use crate::verdict::run::{Durations, Fit, ProbeFacts, RunStatus};
 use crate::verdict::{Baseline, Reached, Status, Verdict};
 
 /// Columns of the page, of a section's name, and of the state that starts a row.
@@ -44,6 +44,7 @@ pub fn render(verdict: &Verdict) -> String {
     }
     baseline(&mut page, verdict);
     findings(&mut page, verdict);
+    fit(&mut page, &verdict.fit);
     pod_security(&mut page, verdict);
     times(&mut page, &verdict.durations_ms);
     page.text
@@ -230,6 +231,35 @@ fn findings(page: &mut Page, verdict: &Verdict) {
         }
         if !finding.relax.is_empty() {
             page.row("", FAINT, &format!("or give back: {}", finding.relax.join(" ")));
+        }
+    }
+}
+
+/// The least that has to be given back, each with what asked for it.
+fn fit(page: &mut Page, fit: &Fit) {
+    if fit.runs == 0 {
+        return;
+    }
+    page.section("fit");
+    let cost = format!("{} sets in {} runs", fit.tried, fit.runs);
+    match fit.status {
+        Reached::Reached => {
+            let count = match fit.relaxations.len() {
+                0 => "nothing has to be given back".to_owned(),
+                1 => "one relaxation".to_owned(),
+                count => format!("{count} relaxations"),
+            };
+            page.row("proven", GOOD, &format!("{count}, {} passes in a row; {cost}", fit.proven));
+        }
+        Reached::Failed => page.row("none", BAD, &format!("{}; {cost}", fit.reason)),
+        Reached::NotTried => page.row("unknown", DOUBT, &format!("{}; {cost}", fit.reason)),
+    }
+    for given in &fit.relaxations {
+        page.row(given.what.kind(), FAINT, &given.evidence);
+    }
+    for command in [&fit.docker, &fit.podman].into_iter().flatten() {
+        for line in command.lines().filter(|line| !line.starts_with("# better")) {
+            page.raw(line);
         }
     }
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Reached, millis};
+use crate::fit::Given;
 use crate::jail::subject::{End, Output};
 use crate::smoke::plan::{Kind, Origin, Plan};
 use crate::smoke::{Answer, Outcome, ProbeResult, ProbeStatus};
@@ -126,15 +127,47 @@ impl Default for Level {
 /// The least that would have to be given back, proven by running.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Fit {
-    /// Whether a set was found.
+    /// Whether a set was found. Nothing at all is a set, too.
     pub status: Reached,
-    /// The set.
-    pub relaxations: Vec<String>,
+    /// The same in one sentence; why there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The set, the smallest risk first.
+    pub relaxations: Vec<Given>,
+    /// How many different sets were run.
+    pub tried: u32,
+    /// How many runs it took, with those that only watch.
+    pub runs: u32,
+    /// How often in a row the set worked at last.
+    pub proven: u32,
+    /// A command line of docker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker: Option<String>,
+    /// A command line of podman.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub podman: Option<String>,
+    /// A compose file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compose: Option<String>,
+    /// A Deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<String>,
 }
 
 impl Default for Fit {
     fn default() -> Self {
-        Fit { status: Reached::NotTried, relaxations: Vec::new() }
+        Fit {
+            status: Reached::NotTried,
+            reason: String::new(),
+            relaxations: Vec::new(),
+            tried: 0,
+            runs: 0,
+            proven: 0,
+            docker: None,
+            podman: None,
+            compose: None,
+            kubernetes: None,
+        }
     }
 }
 

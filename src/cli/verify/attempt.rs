@@ -25,7 +25,7 @@ pub(super) struct Sight {
 }
 
 /// Runs the app in the jail, and tells what holds of it.
-pub(super) fn hardened(
+pub(in crate::cli) fn hardened(
     session: &Session,
     wishes: &launch::Wishes,
     plan: &Plan,
@@ -82,7 +82,7 @@ pub(super) fn sighted(
 }
 
 /// Why there is no app.
-pub(super) enum NotStarted {
+pub(in crate::cli) enum NotStarted {
     /// Its own start was refused, as an engine would refuse it.
     Refused(Refusal),
     /// This host refuses the jail.

@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 const ALLOWANCE: Duration = Duration::from_secs(2);
 
 /// Runs the app once more and watches it; nothing where it cannot be started so.
-pub(super) fn run(
+pub(in crate::cli) fn run(
     session: &Session,
     wishes: &launch::Wishes,
     plan: &Plan,
@@ -44,7 +44,12 @@ pub(super) fn run(
 }
 
 /// Says why: what was seen in the watched run becomes the outcome's findings.
-pub(super) fn explain(session: &Session, run: &Run, baseline: Baseline, outcome: &mut Outcome) -> anyhow::Result<()> {
+pub(in crate::cli) fn explain(
+    session: &Session,
+    run: &Run,
+    baseline: Baseline,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
     let view = session.view()?;
     let set_id = |special: &&Special| matches!(special.kind, SpecialKind::SetId { .. });
     let specials = session.facts().into_iter().flat_map(|facts| &facts.specials);
