@@ -1,38 +1,33 @@
 //! What `verify` and `run` do before the jail: find the image, settle the ids, unpack what is not unpacked yet.
 
+mod args;
 mod bare;
+mod look;
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::unistd::{getegid, geteuid};
 
 use super::CannotEnforce;
 use super::launch;
-use super::limits::LimitArgs;
 use super::progress;
-use super::pull::PullArgs;
 use crate::finding::Finding;
 use crate::host;
 use crate::ids;
-use crate::image;
-use crate::inventory::{self, Credentials, Entrypoint};
-use crate::layers::{Layer, View};
-use crate::manifest::Who;
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
-use crate::platform::Platform;
 use crate::profile::account::{self, Account, AccountError, User};
-use crate::profile::preset::Preset;
 use crate::reference::Reference;
 use crate::source::{self, Opened};
 use crate::store::{self, Accounts, Merged, Store, Unpacked};
-use crate::unpack::{Facts, Limits, OWNERS_NOT_MAPPED, Projection, Special, SpecialKind};
+use crate::unpack::{Facts, Limits, OWNERS_NOT_MAPPED, Projection};
 use crate::verdict::facts::ImageFacts;
+
+use args::IdChoice;
+pub(super) use args::ImageArgs;
 
 /// An image that is ready to be jailed.
 pub(super) struct Session {
@@ -62,106 +57,6 @@ enum Files {
     Layers(Unpacked),
     Merged(Merged),
     Folder(PathBuf),
-}
-
-/// The modes that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum IdChoice {
-    Auto,
-    Mapped,
-    Single,
-}
-
-impl IdChoice {
-    /// The flag's, else the variable's.
-    fn settle(flag: Option<Self>) -> anyhow::Result<ids::Choice> {
-        let named = || std::env::var("AUSTERE_IDS").ok().filter(|value| !value.is_empty());
-        let choice = match (flag, named()) {
-            (Some(choice), _) => choice,
-            (None, None) => IdChoice::Auto,
-            (None, Some(name)) => <IdChoice as clap::ValueEnum>::from_str(&name, false)
-                .map_err(|_| anyhow::anyhow!("AUSTERE_IDS is `{name}`, which is none of auto, mapped, single"))?,
-        };
-        Ok(match choice {
-            IdChoice::Auto => ids::Choice::Auto,
-            IdChoice::Mapped => ids::Choice::Mapped,
-            IdChoice::Single => ids::Choice::Single,
-        })
-    }
-}
-
-/// Who an app is unless something else is asked for: a user that no image gives a right to.
-const HARDENED_USER: &str = "65532";
-
-/// Where an image is, whom it is for, and what it may cost.
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct ImageArgs {
-    /// The user the app runs as [default: 65532, or the manifest's]; its group is passwd's, else 0
-    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Jail")]
-    pub(super) user: Option<User>,
-    /// What a manifest says of that
-    #[arg(skip)]
-    pub(super) said: Option<Who>,
-    /// A further group of the app's user [repeatable]
-    #[arg(long, value_name = "GROUP", help_heading = "Jail")]
-    pub(super) group_add: Vec<String>,
-    /// The engine to be like: docker, docker@26.1 or docker@20.10; or sealed, austere's own and strictest
-    #[arg(long, value_name = "ENGINE[@VERSION]", default_value = "docker", help_heading = "Jail")]
-    pub(super) preset: Preset,
-    /// How ids become ids of the host: mapped needs subordinate ids, single projects file modes onto one id. Instead of
-    /// `AUSTERE_IDS`; auto is the most faithful that can be had, which for root is the ids themselves
-    #[arg(long, value_name = "MODE", help_heading = "Jail")]
-    pub(super) ids: Option<IdChoice>,
-    /// The platform to choose from an index
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Image")]
-    pub(super) platform: Option<Platform>,
-    /// Where unpacked layers are kept, instead of in `$AUSTERE_STORE` or the user's data folder
-    #[arg(long, value_name = "DIR", help_heading = "Image")]
-    pub(super) store: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) pull: PullArgs,
-    #[command(flatten)]
-    pub(super) limits: LimitArgs,
-}
-
-impl ImageArgs {
-    fn store_path(&self, privileged: bool) -> Result<PathBuf, store::StoreError> {
-        self.store.clone().map_or_else(|| store::default_path(privileged), Ok)
-    }
-
-    /// How the image is looked for.
-    fn source(&self) -> anyhow::Result<source::Options> {
-        // Files and folders need no store to be found in; whoever has no place for one is told so later.
-        let store = self.store_path(store::privileged()).ok();
-        Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
-    }
-
-    /// The user with all groups that were asked for. A manifest that names none means the image's own.
-    pub(super) fn user(&self, config: &image::Config) -> Result<User, AccountError> {
-        let named = |said: &Who| said.user.clone().unwrap_or_else(|| config.user.clone());
-        let user = match (&self.user, self.said.as_ref().map(named)) {
-            (Some(user), _) => user.clone(),
-            (None, None) => match self.preset.gid {
-                Some(gid) => format!("{HARDENED_USER}:{gid}").parse()?,
-                None => HARDENED_USER.parse()?,
-            },
-            (None, Some(name)) if name.is_empty() => User::ROOT,
-            (None, Some(name)) => name.parse()?,
-        };
-        let said = self.said.clone().unwrap_or_default();
-        let user = match said.group.filter(|_| self.user.is_none()) {
-            Some(group) => user.in_group(group, said.keeps_memberships),
-            None => user,
-        };
-        user.with_groups(&[&said.groups[..], &self.group_add].concat())
-    }
-
-    /// What is asked for that the strictest jail would not have, as the flags say it.
-    pub(super) fn relaxations(&self) -> Vec<String> {
-        let user = self.user.as_ref().map(ToString::to_string);
-        let user = user.filter(|user| user != HARDENED_USER).map(|user| format!("--user {user}"));
-        user.into_iter().chain(self.group_add.iter().map(|group| format!("--group-add {group}"))).collect()
-    }
 }
 
 /// Finds and unpacks an image that will be run here.
@@ -353,55 +248,6 @@ impl Session {
         }
     }
 
-    /// The merged files, for looking at.
-    pub(super) fn view(&self) -> anyhow::Result<View> {
-        match &*self.files {
-            Files::Layers(unpacked) => {
-                let mut layers = Vec::new();
-                for layer in unpacked.layers.iter().rev() {
-                    layers.push(stacked(layer.tree.try_clone()?, &layer.facts));
-                }
-                Ok(View::new(layers))
-            }
-            Files::Merged(merged) => {
-                let tree = std::fs::File::open(&merged.path)
-                    .with_context(|| format!("opening {}", merged.path.display()))?
-                    .into();
-                Ok(View::new(vec![stacked(tree, &merged.facts)]))
-            }
-            Files::Folder(folder) => {
-                View::of_folder(folder).with_context(|| format!("cannot open the folder {}", folder.display()))
-            }
-        }
-    }
-
-    /// What a command line of this image leads to, as the app's user would find it.
-    pub(super) fn entrypoint(&self, view: &View, argv: &[String]) -> Entrypoint {
-        let credentials = self.credentials();
-        let image = &self.opened.image;
-        inventory::resolve(
-            view,
-            &inventory::Command {
-                argv,
-                env: &image.config.env,
-                working_dir: &image.config.working_dir,
-                credentials: &credentials,
-                architecture: &image.platform.architecture,
-            },
-        )
-    }
-
-    /// Who the app's user is to the files, as they lie in the store.
-    pub(super) fn credentials(&self) -> Credentials {
-        match (self.ids, &*self.files) {
-            // Every file is ours, and its owner's bits are those that the user would have had.
-            (ids::Mode::Single, Files::Layers(..) | Files::Merged(..)) => {
-                Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new() }
-            }
-            _ => Credentials { uid: self.account.uid, gid: self.account.gid, groups: self.account.groups.clone() },
-        }
-    }
-
     /// What was noticed while unpacking.
     pub(super) fn findings(&self) -> Vec<Finding> {
         match &*self.files {
@@ -478,27 +324,4 @@ impl Session {
             limits: self.limits,
         })
     }
-}
-
-/// A layer to look at, with what modes and the store cannot hold.
-fn stacked(tree: std::os::fd::OwnedFd, facts: &Facts) -> Layer {
-    let set_id = |special: &Special| match special.kind {
-        SpecialKind::SetId { mode } => Some((special.path.trim_start_matches('/').to_owned(), mode)),
-        _ => None,
-    };
-    Layer { tree, capabilities: capabilities(facts), set_ids: facts.specials.iter().filter_map(set_id).collect() }
-}
-
-/// What files ask for, as the image says, whether or not the store could hold it.
-fn capabilities(facts: &Facts) -> BTreeMap<String, Vec<u8>> {
-    let digits = |hex: &str| -> Option<Vec<u8>> {
-        hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-    };
-    let one = |special: &Special| match &special.kind {
-        SpecialKind::FileCapability { hex, .. } => {
-            Some((special.path.trim_start_matches('/').to_owned(), digits(hex)?))
-        }
-        _ => None,
-    };
-    facts.specials.iter().filter_map(one).collect()
 }
