@@ -217,17 +217,7 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
         is_hardened: wishes.profile.read_only && wishes.profile.capabilities.is_empty() && account.uid != 0,
         relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),
-        ids: Ids {
-            mode: match session.ids {
-                ids::Mode::Real => IdMode::Real,
-                ids::Mode::Mapped => IdMode::Mapped,
-                ids::Mode::Single => IdMode::Single,
-            },
-            uid: account.uid,
-            gid: account.gid,
-            groups: account.groups.clone(),
-            why: session.ids_why.clone(),
-        },
+        ids: who(&session),
         plan: &plan,
         outcome: &outcome,
         runs: &runs,
@@ -246,6 +236,21 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     });
     let run = levels::Run { wishes: &wishes, plan: &plan, outcome: &outcome, measures: &measures, sight: &sight };
     fit::hand_over(args.levels.judge(verdict, &session, &run, disk.as_ref())?, fit)
+}
+
+/// Who the app is, and how faithfully.
+fn who(session: &Session) -> Ids {
+    Ids {
+        mode: match session.ids {
+            ids::Mode::Real => IdMode::Real,
+            ids::Mode::Mapped => IdMode::Mapped,
+            ids::Mode::Single => IdMode::Single,
+        },
+        uid: session.account.uid,
+        gid: session.account.gid,
+        groups: session.account.groups.clone(),
+        why: session.ids_why.clone(),
+    }
 }
 
 /// Runs the app once more and watches it, so that the outcome can say why.
