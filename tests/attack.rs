@@ -41,7 +41,7 @@ fn attack(caller: &Caller, args: &[&str]) -> (Value, i32) {
         assert!(attempt["escaped"] == false || attempt["twin"]["counts"] == true, "{attempt}");
         assert!(attempt["kernel_said"] != "nothing" && attempt["twin"]["kernel_said"] != "nothing", "{attempt}");
     }
-    let count = |key: &str| report[key].as_u64().unwrap() as usize;
+    let count = |key: &str| usize::try_from(report[key].as_u64().unwrap()).unwrap();
     assert_eq!(count("escaped"), attempts.iter().filter(|attempt| attempt["escaped"] == true).count());
     assert_eq!(count("tried"), attempts.len());
     (report, output.status.code().unwrap())

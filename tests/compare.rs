@@ -308,6 +308,11 @@ fn one_program_on_four_bases_side_by_side() {
     let row = comparison["rows"].as_array().unwrap().iter().find(|row| row["name"] == "stored").unwrap();
     assert_eq!(row["best"], object!([3]), "scratch is the smallest");
 
+    let require = |image: &str, level: &str| {
+        room.austere(&["compare", "--require", level, "--format", "json", image]).status.code()
+    };
+    assert_eq!((require(images[0], "L0"), require(images[3], "L0,l1")), (Some(1), Some(0)));
+
     // Gates, and a table for a page, without running anything.
     let look = |arguments: &[&str]| room.austere(&[&["compare", "--no-run", images[0], images[3]], arguments].concat());
     assert_eq!(look(&["--max-size", "12m"]).status.code(), Some(1), "13.4 MiB of files");

@@ -209,7 +209,7 @@ fn i386() -> Vec<u8> {
     elf
 }
 
-/// Docker's profile names i386 beside x86_64 in its `archMap`; a profile that does not refuses every call of it.
+/// Docker's profile names i386 beside `x86_64` in its `archMap`; a profile that does not refuses every call of it.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_program_of_another_architecture_of_the_machine_runs() {

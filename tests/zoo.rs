@@ -267,6 +267,26 @@ fn what_the_corpus_taught() {
             "read-only mount",
             Steps(&[])
         ),
+        // What a script throws away says nothing, and what it says of being root may be about a call.
+        animal!(
+            ["must:child:try=say=x,must=uring="],
+            "D45",
+            &["io_uring_register"],
+            "EPERM",
+            "",
+            "seccomp filter",
+            Steps(&[])
+        ),
+        // The network is as closed without hardening, and there it works: a lookup that fails is not the cause.
+        animal!(
+            ["try:lookup:db", "must:say:could_not_resolve_db", "must:mkdir:/data/x"],
+            "D53",
+            MKDIR,
+            "EROFS",
+            "/data/x",
+            "read-only mount",
+            Steps(&[])
+        ),
         // A volume: EACCES, and the cure is an owner.
         animal!(["must:mkdir:/volume/x"], "volume-owner", MKDIR, "EACCES", "/volume/x", "file mode", Steps(&[])),
     ];

@@ -10,6 +10,7 @@ use super::vulns::{SCANNERS, severity};
 use super::{exit, print};
 use crate::reference::Reference;
 use crate::report::compare::{Comparison, Variant};
+use crate::verdict::levels::Name;
 use crate::vulns::Severity;
 
 /// Columns where nobody says how many there are.
@@ -20,7 +21,7 @@ Examples:
   austere compare app-alpine.tar app-distroless.tar app-scratch.tar
   austere compare a.tar b.tar --vulns grype --fail-on high --format markdown
 
-Exit codes: 0 compared, 1 a gate (--max-size, --fail-on) does not hold, 2 wrong usage or input";
+Exit codes: 0 compared, 1 a gate (--max-size, --require, --fail-on) does not hold, 2 wrong usage or input";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -71,6 +72,9 @@ pub(super) struct Args {
     #[arg(long, requires = "vulns", help_heading = "Vulnerabilities")]
     only_fixed: bool,
 
+    /// Fail when an image does not reach these levels, as in verify
+    #[arg(long, value_name = "L0,L2,…", value_delimiter = ',', conflicts_with = "no_run", help_heading = "Report")]
+    require: Vec<Name>,
     /// Fail when the files of an image are more than this: 50m, 1.5g
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Report")]
     max_size: Option<u64>,
@@ -145,6 +149,12 @@ impl Args {
         if let Some(most) = self.max_size.filter(|most| variant.unpacked > *most) {
             failed.push(format!("{name}: its files are {} bytes, more than {most} (--max-size)", variant.unpacked));
         }
+        for level in self.require.iter().map(ToString::to_string) {
+            let status = variant.levels.get(&level).map_or("not_tried", String::as_str);
+            if status != "reached" {
+                failed.push(format!("{name}: {level} is {} (--require)", status.replace('_', " ")));
+            }
+        }
         if let (Some(limit), Some(counts)) = (self.fail_on, &variant.vulnerabilities) {
             let bad = Severity::ALL.into_iter().filter(|one| *one >= limit);
             let number: u64 = bad.filter_map(|one| counts.get(one.name())).sum();
@@ -201,6 +211,7 @@ fn inspect(args: &Args, image: &Reference, vulns: Option<&String>) -> anyhow::Re
 /// A verdict of any kind is one; an image that cannot even be judged has `inconclusive` with the reason.
 fn verify(args: &Args, image: &Reference) -> anyhow::Result<Value> {
     let mut command = austere("verify");
+    command.arg("--ladder");
     command.args(args.probe.iter().flat_map(|flags| flags.split_whitespace()));
     args.common(&mut command, image);
     let output = command.output().context("starting austere verify")?;

@@ -32,6 +32,7 @@ use crate::reference::Reference;
 use crate::source::{self, Opened};
 use crate::store::{self, Accounts, Merged, Store, Unpacked};
 use crate::unpack::{Facts, Limits, OWNERS_NOT_MAPPED, Projection, Special, SpecialKind};
+use crate::verdict::facts::ImageFacts;
 
 /// An image that is ready to be jailed.
 pub(super) struct Session {
@@ -327,6 +328,12 @@ impl Session {
             folder.display()
         );
         Ok(())
+    }
+
+    /// The image, for a verdict.
+    pub(super) fn image_facts(&self) -> ImageFacts {
+        let Opened { reference, kind, image, .. } = &*self.opened;
+        ImageFacts::new(reference, &kind.to_string(), image, self.unpacked_bytes())
     }
 
     /// Bytes of all files of all layers.

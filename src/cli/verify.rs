@@ -30,7 +30,7 @@ use crate::report;
 use crate::smoke::plan::Plan;
 use crate::smoke::{self, Answer, Outcome};
 use crate::sys;
-use crate::verdict::facts::{self, Host, IdMode, Ids, ImageFacts};
+use crate::verdict::facts::{self, Host, IdMode, Ids};
 use crate::verdict::run::{Durations, Fit};
 use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
 use attempt::{NotStarted, start};
@@ -144,13 +144,13 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     let config = &session.opened.image.config;
     let settings = manifest.as_ref().map(|manifest| &manifest.settings);
     let plan = args.plan.plan_with(config, settings)?;
-    let preset = &files.preset;
     let flags = (&args.container, &args.usage, &args.arguments[..]);
     let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
     wishes.without.clone_from(&args.without_measure);
     wishes.ports = plan.probes.iter().filter_map(smoke::plan::Probe::port).collect();
 
-    let disk = args.levels.look(&session, &launch::command_line(config, &wishes.profile))?;
+    let command = launch::command_line(config, &wishes.profile);
+    let disk = args.levels.look(&session, &command)?;
     let names = disk.as_ref().map(levels::Disk::interactive);
     let mut trials = Vec::new();
     for number in 1..=args.plan.repeat {
@@ -188,9 +188,10 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     if session.cannot_run().is_none() {
         findings.extend(session.barred.as_ref().map(smoke::weaker));
     }
+    findings.extend(inventory::user(config));
     if outcome.answer == Answer::Fails || outcome.probes.is_empty() {
         let view = session.view()?;
-        let files = session.entrypoint(&view, &launch::command_line(config, &wishes.profile)).findings;
+        let files = session.entrypoint(&view, &command).findings;
         diagnose::give_capabilities(&mut outcome, &files);
         findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
@@ -203,17 +204,12 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     } else {
         Fit::default()
     };
-    let (image, account) = (&session.opened.image, &session.account);
+    let account = &session.account;
     let verdict = Verdict::new(Evidence {
         started_at,
         host: Host::here(sys::landlock_abi::landlock_abi().ok().and_then(|abi| abi.try_into().ok())),
-        image: ImageFacts::new(
-            &session.opened.reference,
-            &session.opened.kind.to_string(),
-            image,
-            session.unpacked_bytes(),
-        ),
-        preset: facts::Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() },
+        image: session.image_facts(),
+        preset: facts::Preset::of(&files.preset),
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
         is_hardened: wishes.profile.read_only && wishes.profile.capabilities.is_empty() && account.uid != 0,
         relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),
@@ -238,17 +234,18 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     fit::hand_over(args.levels.judge(verdict, &session, &run, disk.as_ref())?, fit)
 }
 
-/// Who the app is, and how faithfully.
+/// Who the app was.
 fn who(session: &Session) -> Ids {
+    let account = &session.account;
     Ids {
         mode: match session.ids {
             ids::Mode::Real => IdMode::Real,
             ids::Mode::Mapped => IdMode::Mapped,
             ids::Mode::Single => IdMode::Single,
         },
-        uid: session.account.uid,
-        gid: session.account.gid,
-        groups: session.account.groups.clone(),
+        uid: account.uid,
+        gid: account.gid,
+        groups: account.groups.clone(),
         why: session.ids_why.clone(),
     }
 }

@@ -94,6 +94,13 @@ pub fn health_check(tree: &dyn Tree, config: &Config) -> Option<Finding> {
     tree.find(shell).is_err().then(|| findings::health_check_without_shell(shell))
 }
 
+/// A user that is a name, which `runAsNonRoot` refuses (D51).
+pub fn user(config: &Config) -> Option<Finding> {
+    let name = config.user.split(':').next().unwrap_or_default();
+    let is_name = !name.is_empty() && name.parse::<u32>().is_err();
+    is_name.then(|| findings::user_by_name(name))
+}
+
 struct Resolver<'a> {
     tree: &'a dyn Tree,
     command: &'a Command<'a>,

@@ -51,6 +51,17 @@ pub(super) fn health_check_without_shell(shell: &str) -> Finding {
     Finding { severity: Severity::Warning, ..finding }
 }
 
+pub(super) fn user_by_name(name: &str) -> Finding {
+    Finding {
+        code: "D51".to_owned(),
+        message: format!(
+            "USER is the name `{name}`, and Kubernetes with runAsNonRoot starts only an image whose USER is a number"
+        ),
+        advice: Some("name the user by its number: USER 65532:65532".to_owned()),
+        ..Finding::default()
+    }
+}
+
 /// D18: no x bit, or none on a directory on the way.
 pub(super) fn may_not_start(found: &Found, who: &Credentials) -> Option<Finding> {
     if let Some((directory, entry)) = who.stopped_at(found) {

@@ -22,7 +22,7 @@ pub use access::Credentials;
 pub use base::{Base, Serves};
 pub use capability::FileCapabilities;
 pub use contents::{Contents, Item, ItemKind, Reader};
-pub use entrypoint::{Command, Entrypoint, Kind, health_check, resolve};
+pub use entrypoint::{Command, Entrypoint, Kind, health_check, resolve, user};
 pub use libraries::Library;
 pub use programs::{Program, shells};
 pub use release::Release;

@@ -74,11 +74,11 @@ proptest! {
 #[test]
 fn what_would_grow_without_end_is_refused() {
     let deep = format!("a: {}{}", "[".repeat(5000), "]".repeat(5000));
-    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..12 {
-        let below = format!("*a{}", level - 1);
-        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [below.as_str(); 9].join(", ")));
-    }
+    let level = |level: usize| {
+        let below = if level == 0 { "x".to_owned() } else { format!("*a{}", level - 1) };
+        format!("a{level}: &a{level} [{}]\n", [below.as_str(); 9].join(", "))
+    };
+    let bomb: String = (0..12).map(level).collect();
     for text in [deep, bomb] {
         let refused = pod::read(&text, None, Ipv4Addr::LOCALHOST).unwrap_err().to_string();
         assert!(refused.starts_with("line ") && refused.lines().count() == 1, "{refused}");

@@ -9,6 +9,7 @@ use super::clean;
 use crate::finding::{Finding, Severity};
 use crate::measure::{Measure, MeasureStatus};
 use crate::smoke::{ProbeStatus, span};
+use crate::verdict::levels::Name;
 use crate::verdict::run::{Durations, Fit, ProbeFacts, RunStatus};
 use crate::verdict::{Baseline, Reached, Status, Verdict};
 
@@ -34,6 +35,7 @@ pub fn render(verdict: &Verdict) -> String {
     let mut page = Page { text: String::new() };
     first_line(&mut page, verdict);
     ladder(&mut page, verdict);
+    levels(&mut page, verdict);
     measures(&mut page, verdict);
     probes(&mut page, verdict);
     let did_well = verdict.probes.iter().all(|probe| probe.status == ProbeStatus::Passed);
@@ -69,12 +71,29 @@ fn first_line(page: &mut Page, verdict: &Verdict) {
 fn ladder(page: &mut Page, verdict: &Verdict) {
     page.section("ladder");
     for rung in &verdict.ladder {
-        let (state, style) = match rung.status {
-            Reached::Reached => ("reached", GOOD),
-            Reached::Failed => ("failed", BAD),
-            Reached::NotTried => ("not tried", FAINT),
-        };
+        let (state, style) = reached(rung.status);
         page.row(state, style, &rung.rung);
+    }
+}
+
+/// Where they were asked for: what a level is about, and the first thing that speaks for or against it.
+fn levels(page: &mut Page, verdict: &Verdict) {
+    if [Name::L0, Name::L2].iter().all(|name| verdict.levels.get(*name).status == Reached::NotTried) {
+        return;
+    }
+    page.section("levels");
+    for (name, level) in verdict.levels.all() {
+        let (state, style) = reached(level.status);
+        let first = level.evidence.first().map_or_else(String::new, |first| format!(": {}", clean(first)));
+        page.row(state, style, &format!("{name} {}{first}", name.meaning()));
+    }
+}
+
+fn reached(status: Reached) -> (&'static str, Style) {
+    match status {
+        Reached::Reached => ("reached", GOOD),
+        Reached::Failed => ("failed", BAD),
+        Reached::NotTried => ("not tried", FAINT),
     }
 }
 
@@ -209,6 +228,9 @@ fn findings(page: &mut Page, verdict: &Verdict) {
         page.row(state, style, &format!("{} [{}]", finding.message, finding.code));
         if let Some(advice) = &finding.advice {
             page.row("", FAINT, &format!("hint: {advice}"));
+        }
+        if !finding.relax.is_empty() {
+            page.row("", FAINT, &format!("or give back: {}", finding.relax.join(" ")));
         }
     }
 }

@@ -77,7 +77,6 @@ impl Outcome {
             relax: path.iter().map(|path| format!("--allow-exec {path}")).collect(),
             message: told(refused),
             advice,
-            ..Finding::default()
         }
     }
 }

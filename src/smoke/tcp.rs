@@ -172,6 +172,7 @@ pub(super) fn converse(
     };
     let mut reply = Vec::new();
     let mut chunk = [0; 4096];
+    let mut late = false;
     while reply.len() < REPLY {
         // Only the new bytes, and as many before them as could begin what is expected.
         let from = reply.len().saturating_sub(expect.len() - 1);
@@ -180,17 +181,21 @@ pub(super) fn converse(
             Ok(count) => reply.extend_from_slice(&chunk[..count]),
             Err(miss) if reply.is_empty() => return Err(miss),
             // What came before says more than how it ended.
-            Err(_) => break,
+            Err(miss) => {
+                late = miss.late;
+                break;
+            }
         }
         if holds(&reply[from..], expect) {
             return Ok(format!("answers `{}`", excerpt(&reply)));
         }
     }
-    Err(Miss::after_connect(if reply.is_empty() {
+    let why = if reply.is_empty() {
         "accepted, then closed without an answer".to_owned()
     } else {
         format!("answered `{}`", excerpt(&reply))
-    }))
+    };
+    Err(Miss { late, ..Miss::after_connect(why) })
 }
 
 /// Whether `text` contains `part`.

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use super::arguments::{self, Call};
 use super::calls::{Does, shape};
 use super::memory::{self, Address};
+use super::place;
 use super::record::{Recorder, Seen, WRITTEN};
 use super::timeline::{Kind, Timeline, Wall};
 use super::wall::{self, Refused};
@@ -247,6 +248,10 @@ impl Tracer<'_> {
     fn succeeded(&mut self, tid: Pid, index: usize, call: &Call, value: i64) {
         let writes = call.shape.writes(arguments::open_flags(tid, call));
         match call.shape.does {
+            // What a script throws away, nobody is told.
+            Does::Write | Does::WriteVector if place::descriptor(tid, call.args[0]).as_deref() == Some("/dev/null") => {
+                return;
+            }
             Does::Write | Does::WriteVector => {
                 let length = usize::try_from(value).unwrap_or(0).min(WRITTEN);
                 let bytes = if call.shape.does == Does::Write {

@@ -82,6 +82,9 @@ impl Who {
     }
 }
 
+/// Below it a port may need a capability; above, only Landlock refuses one with EACCES (`bind(2)`, `landlock(7)`).
+const FIRST_UNPRIVILEGED: u16 = 1024;
+
 /// The wall, and how that is known.
 pub(super) fn judge(refused: &Refused<'_>) -> (Option<Wall>, Option<String>) {
     let found = match refused.errno {
@@ -139,10 +142,19 @@ fn by_mode(refused: &Refused<'_>) -> Found {
     if let Does::Bind = refused.does
         && refused.path.is_none_or(|path| !path.starts_with('/'))
     {
+        let port = refused.path.and_then(|path| path.rsplit_once(':')?.1.parse::<u16>().ok());
+        if let Some(port) = port.filter(|port| *port >= FIRST_UNPRIVILEGED) {
+            return Some((Wall::Landlock, format!("port {port} is not declared")));
+        }
         return Some((
             Wall::Capability,
             "a port below ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE".to_owned(),
         ));
+    }
+    if let Does::Connect(_) = refused.does
+        && refused.path.is_none_or(|path| !path.starts_with('/'))
+    {
+        return Some((Wall::Landlock, "a sealed jail connects to nothing".to_owned()));
     }
     if let Does::Limit = refused.does {
         return Some((Wall::Capability, "it needs CAP_SYS_NICE".to_owned()));

@@ -146,6 +146,13 @@ pub struct Preset {
     pub engine_version: String,
 }
 
+impl Preset {
+    /// Its names.
+    pub fn of(preset: &crate::profile::preset::Preset) -> Self {
+        Preset { name: preset.name.clone(), engine_version: preset.engine_version.clone() }
+    }
+}
+
 /// The ids that the app had, as it saw them.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Ids {

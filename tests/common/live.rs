@@ -152,7 +152,7 @@ impl DockerRegistry {
 pub fn tunnel(address: &str) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (own, address) = (listener.local_addr().unwrap().to_string(), address.to_owned());
-    let (said, heard) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut near = stream.unwrap();
@@ -162,7 +162,7 @@ pub fn tunnel(address: &str) -> (String, mpsc::Receiver<String>) {
                 near.read_exact(&mut byte).unwrap();
                 head.push(byte[0]);
             }
-            if said.send(String::from_utf8(head).unwrap()).is_err() {
+            if sender.send(String::from_utf8(head).unwrap()).is_err() {
                 break;
             }
             near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
@@ -172,7 +172,7 @@ pub fn tunnel(address: &str) -> (String, mpsc::Receiver<String>) {
             std::thread::spawn(move || std::io::copy(&mut far, &mut near));
         }
     });
-    (own, heard)
+    (own, receiver)
 }
 
 /// A certificate for 127.0.0.1 and registry.invalid in `server.crt` and `server.key`, and who signed it in `ca.crt`.

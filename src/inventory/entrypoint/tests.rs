@@ -26,6 +26,15 @@ impl Tree for Files {
     }
 }
 
+#[test]
+fn a_user_by_name_is_noticed() {
+    let user = |user: &str| super::user(&Config { user: user.to_owned(), ..Config::default() }).map(|f| f.code);
+    assert_eq!(user("app:app").as_deref(), Some("D51"));
+    for number in ["", "0", "65532:65532", "1000:staff"] {
+        assert_eq!(user(number), None, "{number}");
+    }
+}
+
 fn files(list: &[(&'static str, u32, &[u8])]) -> Files {
     Files(list.iter().map(|(path, mode, bytes)| (*path, (*mode, bytes.to_vec()))).collect())
 }

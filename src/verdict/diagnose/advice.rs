@@ -35,9 +35,10 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn of(event: &Event, facts: &Facts<'_>) -> Self {
         let path = event.path.clone().unwrap_or_default();
-        let dir = folder(&path).to_owned();
+        let dir = if event.call.starts_with("mkdir") { path.clone() } else { folder(&path).to_owned() };
         let capability = event.why.as_deref().and_then(capability).unwrap_or("NAME");
         let program = event.program.rsplit('/').next().unwrap_or_default();
+        let path_port = path.rsplit_once(':').map_or_else(String::new, |(_, port)| port.to_owned());
         let words = vec![
             ("{scratch}", scratch(event, facts)),
             ("{mount}", mount(&path).to_owned()),
@@ -46,6 +47,7 @@ impl Place {
             ("{uid}", facts.uid.to_string()),
             ("{gid}", facts.gid.to_string()),
             ("{program}", program.to_owned()),
+            ("{port}", path_port),
             ("{capability}", capability.to_owned()),
         ];
         let instead = if event.wall == Some(Wall::FileMode) { "--user 0" } else { "--read-only=false" };

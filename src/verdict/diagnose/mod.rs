@@ -2,6 +2,7 @@
 
 mod advice;
 mod document;
+mod quiet;
 mod rank;
 mod rules;
 mod words;

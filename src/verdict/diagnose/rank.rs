@@ -3,7 +3,7 @@
 //! Programs are refused much that they shrug off. What tells the fatal call: the app complains of it; the process got nothing done afterwards;
 //! its end was the end of the app, or of a child whose failure the parent passed on; a wall of the jail did it, and not the image.
 
-use super::rules::{Ready, Seen, rules};
+use super::rules::{Ready, rules};
 use super::words::{self, Mention};
 use crate::jail::subject::End;
 use crate::trace::Timeline;
@@ -11,20 +11,8 @@ use crate::trace::timeline::{Event, Kind, Wall};
 
 /// From here on a candidate is named as the cause.
 pub(super) const SURE: f32 = 42.0;
-/// What programs say that were not given the rights of their file.
-const SAYS: [&str; 9] = [
-    "no new privileges",
-    "no_new_privs",
-    "effective uid",
-    "setuid",
-    "must be root",
-    "not permitted",
-    "setgid",
-    "suid",
-    "authentication failure",
-];
 /// What a process may still get done between two refusals that belong together.
-const TOGETHER: f32 = 0.35;
+pub(super) const TOGETHER: f32 = 0.35;
 
 /// Something that may have been fatal.
 #[derive(Clone, Debug)]
@@ -77,7 +65,7 @@ impl Context<'_> {
     }
 
     /// What was done between an event and the end of the app, by its process and, after that, by those that waited for it.
-    fn done_after(&self, event: &Event) -> f32 {
+    pub(super) fn done_after(&self, event: &Event) -> f32 {
         let mut index = event.process;
         let mut progress = event.progress;
         let mut done = 0.0;
@@ -101,12 +89,12 @@ impl Context<'_> {
     }
 
     /// How near an event is to the end: 30 right before it.
-    fn nearness(&self, event: &Event) -> f32 {
+    pub(super) fn nearness(&self, event: &Event) -> f32 {
         30.0 / (1.0 + self.done_after(event) / 2.0)
     }
 
     /// How the event's process ended.
-    fn fate(&self, event: &Event) -> f32 {
+    pub(super) fn fate(&self, event: &Event) -> f32 {
         match self.timeline.processes[event.process].end {
             Some(End::Exited(0)) => -12.0,
             Some(_) => 10.0,
@@ -131,13 +119,21 @@ impl Context<'_> {
             (None, "ENOENT" | "ENOTDIR" | "EEXIST") => -46.0,
             (None, _) => 0.0,
         };
-        let harmless = rule.rule.noise && strength < 40.0;
+        let says_path = match (&event.path, &mention) {
+            (Some(path), Some(mention)) => mention.line.contains(path.as_str()),
+            _ => true,
+        };
+        let harmless = rule.rule.noise && (strength < 40.0 || !says_path);
         // Looking and asking do not change anything, and programs ask about much.
         let looks = if event.writes || !is_look(event.call) { 0.0 } else { -6.0 };
         let elsewhere = if self.went_elsewhere(event) { -24.0 } else { 0.0 };
         let tidying = if self.tidies_up(event) { -40.0 } else { 0.0 };
         // What no wall refused fails without hardening as well, and there the app works.
-        let anyway = if self.works_unhardened && event.wall.is_none() { -8.0 } else { 0.0 };
+        let anyway = match event.wall {
+            _ if self.works_there(rule) => -60.0,
+            None if self.works_unhardened => -8.0,
+            _ => 0.0,
+        };
         let last = if mention.as_ref().is_some_and(|mention| mention.lines_after < 3 && mention.strength > 0.0) {
             5.0
         } else {
@@ -147,6 +143,11 @@ impl Context<'_> {
             wall + strength + last + self.nearness(event) + self.fate(event) + elsewhere + tidying + looks + anyway
                 - if harmless { 200.0 } else { 0.0 };
         Some(Candidate { event, rule, score, mention })
+    }
+
+    /// Whether it works without hardening, where the network is as closed and other services are as missing.
+    pub(super) fn works_there(&self, rule: &Ready) -> bool {
+        self.works_unhardened && ["closed-room", "service-missing", "address-in-use"].contains(&rule.rule.code.as_str())
     }
 
     /// Whether it takes away what could not be made: programs tidy up before they end.
@@ -175,82 +176,6 @@ impl Context<'_> {
         }
         let repeatable = !is_look(event.call) && !event.call.starts_with("exec") && !event.call.starts_with("open");
         repeatable && process.done.get(event.call).is_some_and(|(_, at)| *at > event.progress)
-    }
-
-    fn ignored<'a>(&'a self, event: &'a Event) -> Option<Candidate<'a>> {
-        let rule = rules().iter().find(|rule| rule.rule.when.kind == Seen::Ignored)?;
-        let (text, _) = words::after(self.timeline, event.first_seq);
-        let said = text.lines().find(|line| SAYS.iter().any(|words| line.to_lowercase().contains(words)));
-        // More than for the question whether new privileges can be had, which such a program asks: this is why.
-        let mention = said.map(|line| Mention::heard(line, 62.0));
-        let strength = mention.as_ref().map_or(0.0, |mention| mention.strength);
-        // It matters as long as the program runs, so nearness says nothing; and that of the app itself more than that of a helper.
-        let own = if event.process == 0 { 20.0 } else { 8.0 };
-        let silent = if strength > 0.0 { 0.0 } else { self.nearness(event) };
-        let score = 14.0 + strength + own + silent + self.fate(event);
-        Some(Candidate { event, rule, score, mention })
-    }
-
-    fn asked<'a>(&'a self, event: &'a Event) -> Option<Candidate<'a>> {
-        let (text, _) = words::after(self.timeline, event.first_seq);
-        let heard = rules().iter().find_map(|rule| {
-            let line = text.lines().find(|line| rule.asks(event.call, Seen::Asked) && rule.hears(line))?;
-            Some((rule, line))
-        });
-        // A name server is the only thing that is asked through a socket.
-        if let Some((rule, line)) = heard {
-            let strength = if words::is_mild(line) { 10.0 } else { 52.0 };
-            let mention = Some(Mention::heard(line, strength));
-            let score = 6.0 + strength + self.nearness(event) + self.fate(event);
-            return Some(Candidate { event, rule, score, mention });
-        }
-        let rule = rules().iter().find(|rule| rule.asks(event.call, Seen::Silent))?;
-        // Nothing but its end came after it.
-        let is_last = !self.timeline.events.iter().any(|other| {
-            other.process == event.process
-                && other.seq > event.seq
-                && matches!(other.kind, Kind::Failed | Kind::Wrote | Kind::Asked | Kind::Started)
-        });
-        let process = &self.timeline.processes[event.process];
-        let gave_up = process.end.is_some_and(|end| end != End::Exited(0)) && is_last && text.trim().is_empty();
-        let done = self.done_after(event);
-        (gave_up && done < TOGETHER).then_some(Candidate { event, rule, score: 62.0, mention: None })
-    }
-
-    /// What the app said that names its cause, whatever it had been refused.
-    fn said(&self) -> Option<Candidate<'_>> {
-        let (text, _) = words::after(self.timeline, 0);
-        let (rule, line) = rules()
-            .iter()
-            .filter(|rule| rule.rule.when.kind == Seen::Output)
-            .find_map(|rule| Some((rule, text.lines().find(|line| rule.hears(line))?)))?;
-        let mention = Some(Mention::heard(line, 50.0));
-        // The call behind it: the last refusal or question before the line.
-        let wrote = self.timeline.events.iter().filter(|event| event.kind == Kind::Wrote);
-        let at = wrote
-            .filter(|event| event.text.as_deref().is_some_and(|text| rule.hears(text) || line.contains(text.trim())));
-        let at = at.map(|event| event.seq).next().unwrap_or(u64::MAX);
-        let is_owner = rule.rule.code == "file-owner";
-        let is_user = matches!(rule.rule.code.as_str(), "D12" | "D13" | "D14" | "D15");
-        let fits = |event: &&Event| {
-            let asked = event.kind == Kind::Asked && event.path.as_deref() == Some("/etc/passwd");
-            let failed = event.kind == Kind::Failed && (event.writes || event.call == "execve" || event.path.is_some());
-            let who = event.kind == Kind::Asked && matches!(event.call, "geteuid" | "getuid");
-            match () {
-                () if is_owner => who,
-                () if is_user => asked,
-                () => failed,
-            }
-        };
-        let before = || self.timeline.events.iter().filter(|event| event.first_seq < at).filter(fits);
-        // Several folders that were tried in turn: the first.
-        let event = if rule.rule.code == "D32" || rule.rule.code == "D35" {
-            before().find(|event| event.writes)
-        } else {
-            before().next_back()
-        };
-        let event = event.or_else(|| self.timeline.events.iter().rfind(|event| event.kind == Kind::Ended))?;
-        Some(Candidate { event, rule, score: 80.0 + self.fate(event), mention })
     }
 
     /// Of refusals that belong together the first is the cause: the same call, the same error, nothing done in between, and the app says the

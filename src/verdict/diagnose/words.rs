@@ -7,6 +7,9 @@ use crate::trace::timeline::{Event, Kind, Timeline};
 /// The most of the output that is looked at, in bytes, from its end.
 const MOST: usize = 64 << 10;
 
+/// What programs say to somebody who was not permitted something.
+pub(super) const BE_ROOT: [&str; 6] = ["be root", "as root", "you root", "superuser", "super-user", "root privileges"];
+
 /// Ends of names, and what programs call such files.
 const KINDS: [(&str, &str); 4] = [(".pid", "pid"), (".sock", "socket"), (".lock", "lock file"), (".log", "log file")];
 
@@ -135,6 +138,7 @@ fn says_errno(line: &str, errno: &str) -> bool {
         || (errno == "EROFS" && (line.contains("read-only") || line.contains("readonly")))
         || (errno == "EPERM" && line.contains("not permitted"))
         || (errno == "EACCES" && line.contains("permission denied"))
+        || (matches!(errno, "EPERM" | "EACCES") && BE_ROOT.iter().any(|words| line.contains(words)))
         || (errno == "ENETUNREACH" && line.contains("unreachable"))
         || (errno == "ENOMEM" && line.contains("cannot allocate memory"))
 }
@@ -156,6 +160,16 @@ fn says_path(line: &str, path: &str) -> f32 {
     }
     if last.len() >= 3 && has_word(line, last) {
         return 0.8;
+    }
+    // `admin.sock.1.tmp` becomes `admin.sock`, which is what is spoken of.
+    let mut shorter = path;
+    while let Some((before, _)) =
+        shorter.rsplit_once('.').filter(|(before, end)| !end.contains('/') && !before.ends_with('/'))
+    {
+        if before.len() > 4 && has_word(line, before) {
+            return 0.9;
+        }
+        shorter = before;
     }
     // `Unable to write pid file` names what it is for.
     if KINDS.iter().any(|(end, word)| last.ends_with(end) && line.contains(word)) {
