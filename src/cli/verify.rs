@@ -10,7 +10,7 @@ pub(super) mod watched;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 
@@ -27,13 +27,11 @@ use crate::jail::subject::Output;
 use crate::phases::{self, Phase};
 use crate::reference::Reference;
 use crate::report;
-use crate::smoke::plan::Plan;
-use crate::smoke::{self, Answer, Outcome};
+use crate::smoke::{self, Answer};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids};
 use crate::verdict::run::{Durations, Fit};
 use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
-use attempt::{NotStarted, start};
 use levels::LevelArgs;
 use plan::PlanArgs;
 use trials::Trial;
@@ -175,12 +173,12 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
     let says_something = can_run && lacks.is_empty();
     measures.extend(lacks);
     let (baseline, unhardened_took) = match outcome.answer {
-        Answer::Fails if says_something => baseline(&session, &wishes, &plan)?,
+        Answer::Fails if says_something => attempt::unhardened(&session, &wishes, &plan)?,
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
     let is_watched = can_run && (fails || args.trace.is_some());
     if is_watched {
-        watch(args, &session, &wishes, &plan, baseline, &mut outcome)?;
+        watched::tell(args.trace.as_ref(), &session, &wishes, &plan, baseline, &mut outcome)?;
     }
     phases::begin(Phase::Done);
     let mut findings = session.findings();
@@ -250,22 +248,6 @@ fn who(session: &Session) -> Ids {
     }
 }
 
-/// Runs the app once more and watches it, so that the outcome can say why.
-fn watch(
-    args: &Args,
-    session: &Session,
-    wishes: &launch::Wishes,
-    plan: &Plan,
-    baseline: Baseline,
-    outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    let Some(run) = watched::run(session, wishes, plan, outcome)? else { return Ok(()) };
-    if let Some(to) = &args.trace {
-        watched::write(&run.timeline, to)?;
-    }
-    watched::explain(session, &run, baseline, outcome)
-}
-
 /// Passes on what the app wrote, with nothing in it that a terminal acts on.
 fn show_logs(number: u32, of: u32, output: &Output) {
     let run = if of == 1 { String::new() } else { format!(" of run {number}") };
@@ -280,30 +262,10 @@ fn show_logs(number: u32, of: u32, output: &Output) {
     }
 }
 
-/// Does the image work at all? With one id a failure says nothing: an entrypoint that changes its user or an owner needs more.
-fn baseline(session: &Session, wishes: &launch::Wishes, plan: &Plan) -> anyhow::Result<(Baseline, Option<Duration>)> {
-    let begun = Instant::now();
-    let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
-    let profile = wishes.profile.unhardened();
-    let wishes = launch::Wishes { profile, without: Vec::new(), refusal: None, ..wishes.clone() };
-    let answer = match start(&shipped, &wishes)? {
-        Ok(mut jail) => {
-            phases::begin(Phase::Probe);
-            smoke::judge(&mut jail.app, plan).answer
-        }
-        Err(NotStarted::Refused(_)) => Answer::Fails,
-        Err(NotStarted::Barred(_)) => Answer::Unknown,
-    };
-    let baseline = match (answer, session.ids) {
-        (Answer::Works, _) => Baseline::Works,
-        (Answer::Fails, ids::Mode::Real | ids::Mode::Mapped) => Baseline::Fails,
-        (Answer::Fails, ids::Mode::Single) | (Answer::Unknown, _) => Baseline::NotTried,
-    };
-    Ok((baseline, Some(begun.elapsed())))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
 
     use super::*;

@@ -1,17 +1,21 @@
 //! One run of the app, or why there was none.
 
+use std::time::{Duration, Instant};
+
 use crate::cli::CannotEnforce;
 use crate::cli::launch;
 use crate::cli::session::Session;
 use crate::enter::{self, Entered};
 use crate::host;
+use crate::ids;
 use crate::jail::subject::Subject;
 use crate::jail::{self, StartError, Stdio};
 use crate::measure::Measure;
 use crate::phases::{self, Phase};
 use crate::refusal::{Refusal, Side};
 use crate::smoke::plan::Plan;
-use crate::smoke::{self, Outcome};
+use crate::smoke::{self, Answer, Outcome};
+use crate::verdict::Baseline;
 
 /// What was seen of the running app beside its measures.
 #[derive(Clone, Debug, Default)]
@@ -105,4 +109,30 @@ fn start_of(spec: &jail::Spec) -> anyhow::Result<Result<jail::Started, NotStarte
             Err(CannotEnforce(format!("this host does not let austere build the jail: {error}\n  hint: {hint}")).into())
         }
     }
+}
+
+/// Does the image work at all? With one id a failure says nothing: an entrypoint that changes its user or an owner needs more.
+pub(super) fn unhardened(
+    session: &Session,
+    wishes: &launch::Wishes,
+    plan: &Plan,
+) -> anyhow::Result<(Baseline, Option<Duration>)> {
+    let begun = Instant::now();
+    let Ok(shipped) = session.as_shipped() else { return Ok((Baseline::NotTried, None)) };
+    let profile = wishes.profile.unhardened();
+    let wishes = launch::Wishes { profile, without: Vec::new(), refusal: None, ..wishes.clone() };
+    let answer = match start(&shipped, &wishes)? {
+        Ok(mut jail) => {
+            phases::begin(Phase::Probe);
+            smoke::judge(&mut jail.app, plan).answer
+        }
+        Err(NotStarted::Refused(_)) => Answer::Fails,
+        Err(NotStarted::Barred(_)) => Answer::Unknown,
+    };
+    let baseline = match (answer, session.ids) {
+        (Answer::Works, _) => Baseline::Works,
+        (Answer::Fails, ids::Mode::Real | ids::Mode::Mapped) => Baseline::Fails,
+        (Answer::Fails, ids::Mode::Single) | (Answer::Unknown, _) => Baseline::NotTried,
+    };
+    Ok((baseline, Some(begun.elapsed())))
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,6 +21,22 @@ use crate::verdict::{Baseline, diagnose};
 const LONGEST: Duration = Duration::from_secs(10);
 /// What a watched app is given more than it took, at least.
 const ALLOWANCE: Duration = Duration::from_secs(2);
+
+/// Runs the app once more and watches it, so that the outcome can say why.
+pub(super) fn tell(
+    trace: Option<&PathBuf>,
+    session: &Session,
+    wishes: &launch::Wishes,
+    plan: &Plan,
+    baseline: Baseline,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let Some(run) = run(session, wishes, plan, outcome)? else { return Ok(()) };
+    if let Some(to) = trace {
+        write(&run.timeline, to)?;
+    }
+    explain(session, &run, baseline, outcome)
+}
 
 /// Runs the app once more and watches it; nothing where it cannot be started so.
 pub(in crate::cli) fn run(
