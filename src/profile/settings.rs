@@ -45,29 +45,28 @@ pub struct Resource {
     pub title: &'static str,
 }
 
-const fn resource(name: &'static str, number: libc::__rlimit_resource_t, title: &'static str) -> Resource {
-    #[allow(clippy::cast_sign_loss, reason = "musl's numbers are signed, and none is below zero")]
-    #[allow(clippy::unnecessary_cast, reason = "musl's numbers are signed")]
-    Resource { name, number: number as u32, title }
+const fn resource(name: &'static str, number: u32, title: &'static str) -> Resource {
+    Resource { name, number, title }
 }
 
-/// All of them, but `core`, which stays 0 so that a crash hands its memory to nobody.
+/// All of them, but `core`, which stays 0 so that a crash hands its memory to nobody. The numbers are those of `asm-generic/resource.h`: the
+/// types of `libc`'s differ with the C library.
 static RESOURCES: [Resource; 15] = [
-    resource("as", libc::RLIMIT_AS, "Max address space"),
-    resource("cpu", libc::RLIMIT_CPU, "Max cpu time"),
-    resource("data", libc::RLIMIT_DATA, "Max data size"),
-    resource("fsize", libc::RLIMIT_FSIZE, "Max file size"),
-    resource("locks", libc::RLIMIT_LOCKS, "Max file locks"),
-    resource("memlock", libc::RLIMIT_MEMLOCK, "Max locked memory"),
-    resource("msgqueue", libc::RLIMIT_MSGQUEUE, "Max msgqueue size"),
-    resource("nice", libc::RLIMIT_NICE, "Max nice priority"),
-    resource("nofile", libc::RLIMIT_NOFILE, "Max open files"),
-    resource("nproc", libc::RLIMIT_NPROC, "Max processes"),
-    resource("rss", libc::RLIMIT_RSS, "Max resident set"),
-    resource("rtprio", libc::RLIMIT_RTPRIO, "Max realtime priority"),
-    resource("rttime", libc::RLIMIT_RTTIME, "Max realtime timeout"),
-    resource("sigpending", libc::RLIMIT_SIGPENDING, "Max pending signals"),
-    resource("stack", libc::RLIMIT_STACK, "Max stack size"),
+    resource("as", 9, "Max address space"),
+    resource("cpu", 0, "Max cpu time"),
+    resource("data", 2, "Max data size"),
+    resource("fsize", 1, "Max file size"),
+    resource("locks", 10, "Max file locks"),
+    resource("memlock", 8, "Max locked memory"),
+    resource("msgqueue", 12, "Max msgqueue size"),
+    resource("nice", 13, "Max nice priority"),
+    resource("nofile", 7, "Max open files"),
+    resource("nproc", 6, "Max processes"),
+    resource("rss", 5, "Max resident set"),
+    resource("rtprio", 14, "Max realtime priority"),
+    resource("rttime", 15, "Max realtime timeout"),
+    resource("sigpending", 11, "Max pending signals"),
+    resource("stack", 3, "Max stack size"),
 ];
 
 /// A setting that docker would not take either, or that austere cannot give.
@@ -213,6 +212,25 @@ mod tests {
         }
         for name in ["kernel.core_pattern", "vm.swappiness", "kernel.hostname"] {
             assert_eq!(path(&format!("{name}=1")), Err(SettingError::NotNamespaced(name.to_owned())));
+        }
+    }
+
+    #[test]
+    fn resources_have_the_kernel_s_numbers() {
+        use nix::sys::resource::Resource;
+        let number = |name: &str| RESOURCES.iter().find(|resource| resource.name == name).unwrap().number;
+        for (name, resource) in [
+            ("as", Resource::RLIMIT_AS),
+            ("cpu", Resource::RLIMIT_CPU),
+            ("locks", Resource::RLIMIT_LOCKS),
+            ("msgqueue", Resource::RLIMIT_MSGQUEUE),
+            ("nofile", Resource::RLIMIT_NOFILE),
+            ("nproc", Resource::RLIMIT_NPROC),
+            ("rtprio", Resource::RLIMIT_RTPRIO),
+            ("sigpending", Resource::RLIMIT_SIGPENDING),
+            ("stack", Resource::RLIMIT_STACK),
+        ] {
+            assert_eq!(i64::from(number(name)), resource as i64, "{name}");
         }
     }
 
