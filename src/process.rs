@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -229,6 +231,29 @@ impl Process {
 
     fn text(&self, file: &str) -> io::Result<String> {
         String::from_utf8(self.read(file)?).map_err(io::Error::other)
+    }
+}
+
+/// Waits until the calling process has one thread. Whoever waited for a thread's work may be ahead of the thread's end, and a copy that is made of
+/// the process meanwhile could find a lock held for ever by a thread that it does not have.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::TimedOut`]: there are other threads, and they do not end within five seconds.
+pub fn await_single_thread() -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let threads = fs::read_dir("/proc/self/task")?.count();
+        if threads == 1 {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("this process has {threads} threads, not one"),
+            ));
+        }
+        thread::sleep(Duration::from_micros(50));
     }
 }
 

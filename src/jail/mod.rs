@@ -40,6 +40,7 @@ use crate::landlock;
 use crate::measure::Measure;
 use crate::netns;
 use crate::phases::{self, Phase};
+use crate::process;
 use crate::profile::settings::{Network, Sysctl, Ulimit};
 use crate::refusal::Refusal;
 use crate::rootfs;
@@ -189,6 +190,7 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
         set_child_subreaper(true)
             .map_err(|errno| StartError::Refused(Refusal::host("prctl", "PR_SET_CHILD_SUBREAPER", errno)))?;
     }
+    process::await_single_thread().map_err(failed("waiting for this process's other threads"))?;
     let (pid, pidfd) = match clone(recipe.namespaces()).map_err(|errno| {
         StartError::Refused(Refusal::host("clone", "new mnt, pid, net, ipc, uts and cgroup namespaces", errno))
     })? {

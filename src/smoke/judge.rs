@@ -188,6 +188,10 @@ fn ask_ports(vigil: &mut Vigil<'_>, plan: &Plan, deadline: Instant) -> Vec<Probe
                 }
             }
         }
+        // The scope would wait for their work, and not for their end.
+        for handle in threads {
+            let _ = handle.join();
+        }
     });
     results
 }
