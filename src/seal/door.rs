@@ -94,9 +94,11 @@ impl Door {
         (book.refused.clone(), book.more)
     }
 
-    /// Tells of every refusal as it happens.
-    pub fn listen(&self, ear: impl FnMut(&RefusedExec) + Send + 'static) {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner).ear = Some(Box::new(ear));
+    /// Tells of every refusal as it happens, and first of those that there were already: the app is not held back for its listener.
+    pub fn listen(&self, mut ear: impl FnMut(&RefusedExec) + Send + 'static) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.refused.iter().for_each(&mut ear);
+        book.ear = Some(Box::new(ear));
     }
 
     /// Lets the guard go, once nobody is left who could be refused.
