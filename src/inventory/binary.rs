@@ -1,13 +1,13 @@
 //! Every program, library and script of an image, each read once for all that is asked of it.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Cursor, Read as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::contents::{Contents, Item, ItemKind};
-use super::elf::{self, Elf, Linkage};
+use super::elf::{Elf, Linkage};
 use super::packages::{BuildInfo, Crate, Known};
 use super::programs::Marks;
 use super::script::{self, Shebang};
@@ -17,8 +17,6 @@ use super::{packages, programs};
 const LARGEST: u64 = 512 << 20;
 /// No program that nobody may execute is smaller, if it has packages within.
 const SMALLEST_HIDDEN: u64 = 256 << 10;
-/// Where Go's linker and `cargo auditable` write what a program was built of.
-const BUILT_OF: [&str; 2] = [".go.buildinfo", ".dep-v0"];
 /// Enough for the kernel's `BINPRM_BUF_SIZE`.
 const BEGINNING: u64 = 256;
 /// More threads would wait for the disk and for each other.
@@ -101,13 +99,7 @@ fn one(contents: &Contents, items: &[usize], buffer: &mut Vec<u8>) -> Option<Bin
     let mut fill = || -> std::io::Result<()> {
         let mut file = contents.open(item)?;
         file.by_ref().take(BEGINNING).read_to_end(buffer)?;
-        if !Elf::is_one(buffer) {
-            return Ok(());
-        }
-        binary.elf = Elf::read(&mut file).ok();
-        // Half of what a distribution's image has in bytes is libraries with nothing more to say.
-        if binary.elf.is_some() && (binary.is_program() || elf::has_section(&mut file, &BUILT_OF) != Some(false)) {
-            file.seek(SeekFrom::Start(BEGINNING))?;
+        if Elf::is_one(buffer) {
             file.take(LARGEST - BEGINNING).read_to_end(buffer)?;
         }
         Ok(())
@@ -121,10 +113,11 @@ fn one(contents: &Contents, items: &[usize], buffer: &mut Vec<u8>) -> Option<Bin
         binary.script = Some(line);
         return item.is_executable().then_some(binary);
     }
-    binary.elf.as_ref()?;
     if item.size > LARGEST {
         binary.unread = Some(format!("only its first {LARGEST} bytes were looked into"));
     }
+    binary.elf = Elf::read(Cursor::new(&buffer[..])).ok();
+    binary.elf.as_ref()?;
     binary.go = BuildInfo::read(buffer);
     if binary.go.is_none() {
         binary.crates = packages::crates(buffer);

@@ -129,27 +129,6 @@ impl Elf {
     }
 }
 
-/// Whether a file has a section of one of these names; nothing where its sections were stripped or make no sense.
-pub(super) fn has_section(file: impl Read + Seek, names: &[&str]) -> Option<bool> {
-    let file = ReadCache::new(file);
-    match file.read_bytes_at(0, 16).ok()?[4] {
-        1 => sections::<FileHeader32<object::Endianness>>(&file, names),
-        2 => sections::<FileHeader64<object::Endianness>>(&file, names),
-        _ => None,
-    }
-}
-
-fn sections<'data, H>(data: impl ReadRef<'data>, names: &[&str]) -> Option<bool>
-where
-    H: FileHeader<Endian = object::Endianness>,
-{
-    let header = H::parse(data).ok()?;
-    let endian = header.endian().ok()?;
-    let sections = header.sections(endian, data).ok().filter(|sections| !sections.is_empty())?;
-    let named = |name: &&str| sections.section_by_name(endian, name.as_bytes()).is_some();
-    Some(names.iter().any(named))
-}
-
 fn read<'data, H>(data: impl ReadRef<'data>) -> Result<Elf, ElfError>
 where
     H: FileHeader<Endian = object::Endianness>,
