@@ -19,8 +19,10 @@ use crate::verdict::{Baseline, diagnose};
 
 /// An app that is not ready by then is not waited for in a run that only explains.
 const LONGEST: Duration = Duration::from_secs(10);
-/// What a watched app is given more than it took, at least.
-const ALLOWANCE: Duration = Duration::from_secs(2);
+/// What a watched app is given more than it took, at least: on a busy machine a run that only explains must not end before the app does.
+const ALLOWANCE: Duration = Duration::from_secs(5);
+/// How many times as long as unwatched an app may take: one that forks without end is that much slower under emulation.
+const SLOWER: u32 = 10;
 
 /// Runs the app once more and watches it, so that the outcome can say why.
 pub(super) fn tell(
@@ -48,7 +50,7 @@ pub(in crate::cli) fn run(
     let spec = launch::spec(session, wishes, Stdio::Captured)?;
     let spec = launch::observed(spec, &wishes.profile)?;
     let mut plan = plan.clone();
-    let took = judged.ended_at.map_or(LONGEST, |at| at * 3 + ALLOWANCE);
+    let took = judged.ended_at.map_or(LONGEST, |at| at * SLOWER + ALLOWANCE);
     plan.timeout = plan.timeout.min(took.max(ALLOWANCE));
     match trace::run(&spec, &plan) {
         Ok(run) => Ok(Some(run)),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::rules::{Match, Rule, Seen, rules};
 
-/// Where the table of the zoo begins and ends in the document; `tests/zoo.rs` writes it.
+/// Where the table of the zoo begins and ends in the document; `tests/zoo` writes it.
 pub const ZOO: [&str; 2] = ["<!-- the zoo -->\n", "<!-- the end of the zoo -->\n"];
 
 const HEAD: &str = "\
@@ -127,7 +127,7 @@ pub fn document() -> String {
     text.push_str("\n## The zoo\n\n");
     text.push_str(
         "A static program that fails in each of these ways is run in the jail, as root and as an ordinary user, and a twin of it that does not fail. \
-         `tests/zoo.rs` has the steps.\n\n",
+         `tests/zoo` has the steps.\n\n",
     );
     text.push_str(&ZOO.concat());
     text
