@@ -111,6 +111,32 @@ pub fn every_code_is_named_and_its_twin_passes() {
     }
 }
 
+/// Several walls answer with the same error.
+pub fn a_doubtful_wall_is_shown_by_a_run_without_it() {
+    let cases: [(&[&str], &str, &str); 5] = [
+        (&["--preset", "sealed"], "must:listen:127.0.0.1:9", "(shown by a run without Landlock)"),
+        (&["--tmpfs", "/tmp"], "must:device:/tmp/null", "no CAP_MKNOD; shown by a run with CAP_MKNOD)"),
+        (&[], "must:keys:", "; shown by a run whose filter lets keyctl through)"),
+        (
+            &[],
+            "must:chroot:/data",
+            "; a run whose filter lets chroot through refused it as well: the app, user 65532, has no CAP_SYS_CHROOT)",
+        ),
+        // The twin: there is no doubt.
+        (&[], "must:mkdir:/data/x", "(`/data` lies on a read-only mount)"),
+    ];
+    let caller = &callers().pop().unwrap();
+    let image = caller.put("zoo", &image());
+    each(&cases, |(flags, step, expected)| {
+        if !caller.is_root() && step.contains("device") {
+            return None;
+        }
+        let (verdict, _) = verdict(caller, &image, flags, &[*step, "serve"]);
+        let is_told = verdict["findings"][0]["message"].as_str().unwrap().contains(expected);
+        (!is_told).then(|| format!("{step}: no `{expected}`\n{}", short(&verdict)))
+    });
+}
+
 /// Refused, told, and neither the cause nor a reason to fail.
 pub fn noise_is_no_cause() {
     let caller = &callers().pop().unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::doubt;
 use crate::cli::launch;
 use crate::cli::session::Session;
 use crate::jail::{StartError, Stdio};
@@ -33,7 +34,11 @@ pub(super) fn tell(
     baseline: Baseline,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    let Some(run) = run(session, wishes, plan, outcome)? else { return Ok(()) };
+    let Some(mut run) = run(session, wishes, plan, outcome)? else { return Ok(()) };
+    if outcome.answer == Answer::Fails && run.outcome.answer != Answer::Works && !diagnose::is_clear(outcome) {
+        let timeline = &mut run.timeline;
+        with_facts(session, baseline, |facts| doubt::settle(session, wishes, plan, outcome, facts, timeline))??;
+    }
     if let Some(to) = trace {
         write(&run.timeline, to)?;
     }
@@ -68,6 +73,20 @@ pub(in crate::cli) fn explain(
     baseline: Baseline,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
+    with_facts(session, baseline, |facts| match outcome.answer {
+        Answer::Works => outcome.findings.extend(diagnose::degraded(&run.timeline, facts)),
+        // A run that worked this time shows nothing of why the other did not.
+        _ if run.outcome.answer == Answer::Works => {}
+        _ => diagnose::explain(outcome, diagnose::diagnose(&run.timeline, facts)),
+    })
+}
+
+/// What is known of the image besides.
+fn with_facts<T>(
+    session: &Session,
+    baseline: Baseline,
+    work: impl FnOnce(&diagnose::Facts<'_>) -> T,
+) -> anyhow::Result<T> {
     let view = session.view()?;
     let set_id = |special: &&Special| matches!(special.kind, SpecialKind::SetId { .. });
     let specials = session.facts().into_iter().flat_map(|facts| &facts.specials);
@@ -81,13 +100,7 @@ pub(in crate::cli) fn explain(
         set_ids: &set_ids,
         baseline,
     };
-    match outcome.answer {
-        Answer::Works => outcome.findings.extend(diagnose::degraded(&run.timeline, &facts)),
-        // A run that worked this time shows nothing of why the other did not.
-        _ if run.outcome.answer == Answer::Works => {}
-        _ => diagnose::explain(outcome, diagnose::diagnose(&run.timeline, &facts)),
-    }
-    Ok(())
+    Ok(work(&facts))
 }
 
 /// Writes the timeline: to standard error (`-`), or to a file; as JSON lines where its name says so.

@@ -74,8 +74,8 @@ fn folder(path: &str) -> &str {
     }
 }
 
-/// `CAP_CHOWN` of a sentence, as docker writes it.
-fn capability(why: &str) -> Option<&str> {
+/// The first capability that a sentence names, as docker writes it: `CHOWN` of `CAP_CHOWN`.
+pub fn capability(why: &str) -> Option<&str> {
     let start = why.find("CAP_")? + 4;
     let rest = &why[start..];
     let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len());

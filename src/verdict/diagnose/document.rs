@@ -23,7 +23,9 @@ when its process got nothing done afterwards, when that process ended with a fai
 It counts for less when the program did the same elsewhere with success, or said that it goes on. Where no call failed, it is what was asked last.
 
 The wall is found by looking at what the kernel looked at: owner, group and mode of each folder on the way, mount flags, capabilities, limits. What the
-system call filter refuses is seen as it happens.
+system call filter refuses is seen as it happens. Where that leaves a doubt, the app is watched once more with that one wall away (without Landlock, with
+the capability, with the call let through by the filter), and the finding says what that run showed: `shown by a run without Landlock`, or that it was refused
+there as well.
 
 `relax` in a finding has the docker flags that would give back what is missing; the advice says what would be better: a change to the image.
 
