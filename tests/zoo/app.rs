@@ -194,6 +194,11 @@ fn perform(verb: &str, target: &str) -> io::Result<()> {
             setrlimit(Resource::RLIMIT_NOFILE, 32, 32)?;
             (0..64).map(|_| File::open(target)).collect::<io::Result<Vec<_>>>().map(drop)
         }
+        "fill" => {
+            // More than a small tmpfs holds.
+            let mut file = File::create(Path::new(target).join("fill"))?;
+            (0..4).try_for_each(|_| file.write_all(&[1; 1 << 20]))
+        }
         "sleep" => {
             std::thread::sleep(Duration::from_millis(number().into()));
             Ok(())

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use super::doubt;
 use crate::cli::launch;
 use crate::cli::session::Session;
+use crate::jail::subject::End;
 use crate::jail::{StartError, Stdio};
 use crate::refusal::Side;
 use crate::smoke::plan::Plan;
@@ -53,7 +54,7 @@ pub(in crate::cli) fn run(
     judged: &Outcome,
 ) -> anyhow::Result<Option<Run>> {
     let spec = launch::spec(session, wishes, Stdio::Captured)?;
-    let spec = launch::observed(spec, &wishes.profile)?;
+    let spec = launch::observed(spec, &wishes.profile, lacks_room(judged))?;
     let mut plan = plan.clone();
     let took = judged.ended_at.map_or(LONGEST, |at| at * SLOWER + ALLOWANCE);
     plan.timeout = plan.timeout.min(took.max(ALLOWANCE));
@@ -64,6 +65,17 @@ pub(in crate::cli) fn run(
         // Where nobody may be traced there is a verdict all the same.
         Err(_) => Ok(None),
     }
+}
+
+/// Whether an app that failed may have found no room: it says so, or a page of a file could not be had.
+fn lacks_room(judged: &Outcome) -> bool {
+    const SAYS: [&str; 7] =
+        ["no space left", "enospc", "disk full", "disk is full", "device full", "os error 28", "quota exceeded"];
+    let says = |bytes: &Vec<u8>| {
+        let text = String::from_utf8_lossy(bytes).to_lowercase();
+        SAYS.iter().any(|words| text.contains(words))
+    };
+    judged.end == Some(End::Signaled(libc::SIGBUS)) || says(&judged.output.stderr) || says(&judged.output.stdout)
 }
 
 /// Says why: what was seen in the watched run becomes the outcome's findings.

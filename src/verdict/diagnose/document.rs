@@ -15,6 +15,7 @@ const HEAD: &str = "\
 
 An image that fails is run three times: once to judge, once without hardening, and once more in the same jail with a tracer beside it, which sees
 what the app was refused. `austere verify --trace` shows that run, `--trace=FILE` writes it to a file, as JSON lines where its name ends in `.jsonl`.
+Where the app says that there was no room (`No space left on device`), or died of SIGBUS, each of its writes is watched as well.
 An app that passes is watched with `--trace` only; what it was refused is then a notice.
 
 The first finding is the cause: the call that was fatal, with its path and error, and the wall that refused it. Programs are refused much that they shrug
@@ -76,6 +77,8 @@ fn shown(text: &str) -> String {
     let words = [
         ("{scratch}", "FOLDER:uid=65532"),
         ("{mount}", "FOLDER"),
+        ("{room}", "FOLDER"),
+        ("{double}", "SIZE"),
         ("{dir}", "FOLDER"),
         ("{path}", "PATH"),
         ("{uid}", "65532"),

@@ -277,4 +277,36 @@ pub const ALL: &[Animal] = &[
         "",
         Steps(&["must:child:must=write=/dev/stdout"])
     ),
+    // A tmpfs that is too small.
+    animal!(
+        ["must:fill:/tmp"],
+        "tmpfs-full",
+        &["write"],
+        "ENOSPC",
+        "/tmp/fill",
+        "limit",
+        Flags(&["--tmpfs", "/tmp:size=8m"])
+    )
+    .given(&["--tmpfs", "/tmp:size=1m"]),
+    animal!(
+        ["must:fill:/dev/shm"],
+        "tmpfs-full",
+        &["write"],
+        "ENOSPC",
+        "/dev/shm/fill",
+        "limit",
+        Flags(&["--shm-size", "8m"])
+    )
+    .given(&["--shm-size", "1m"]),
+    // Without a filter an app is watched all the same.
+    animal!(
+        ["must:mkdir:/data/unconfined"],
+        "D53",
+        MKDIR,
+        "EROFS",
+        "/data/unconfined",
+        "read-only mount",
+        Flags(&["--tmpfs", "/data:uid=65532"])
+    )
+    .given(&["--security-opt", "seccomp=unconfined"]),
 ];

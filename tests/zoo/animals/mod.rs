@@ -80,7 +80,10 @@ pub const NOISE: &[(&str, &str)] = &[
 ];
 
 /// Codes without an animal, and why.
-pub const WITHOUT: &[(&str, &str)] = &[(
-    "not-implemented",
-    "a call that the filter allows and the kernel lacks: which one that is depends on the host's kernel",
-)];
+pub const WITHOUT: &[(&str, &str)] = &[
+    ("disk-full", "it takes a host whose disk is full"),
+    (
+        "not-implemented",
+        "a call that the filter allows and the kernel lacks: which one that is depends on the host's kernel",
+    ),
+];
