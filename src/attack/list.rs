@@ -5,7 +5,7 @@
 use nix::errno::Errno;
 use nix::errno::Errno::{EBADF, EBUSY, EFAULT, EINVAL, ENODEV, ENOENT, ENOEXEC, ENOKEY, EOVERFLOW};
 
-use super::{Act, Attempt, acts, exec};
+use super::{Act, Attempt, acts, exec, sweep};
 
 /// Rows of one group and one meaning.
 type Row = (&'static str, &'static str, Act, &'static [Errno]);
@@ -115,6 +115,9 @@ const SURFACE: &[Row] = &[
     call("get-mempolicy", "get_mempolicy", &[]),
     call("set-mempolicy", "set_mempolicy", &[]),
 ];
+
+const EVERY_CALL: &[Row] =
+    &[(sweep::NAME, "every number from 0 to 1023, by every entry that there is", Act::Sweep, &[])];
 
 const OTHERS: &[Row] = &[
     call("ptrace-traceme", "ptrace(PTRACE_TRACEME)", &[]),
@@ -233,6 +236,7 @@ const GROUPS: &[(&str, &str, &[Row])] = &[
     ("execution domain", "the layout of memory can be foretold", MODES),
     ("the host's kernel", "the host's kernel can be changed or read", KERNEL),
     ("kernel surface", "an entry into the kernel that no server needs is open", SURFACE),
+    ("every call", "a call that the profile does not allow reaches the kernel", EVERY_CALL),
     ("other processes", "another process can be looked into", OTHERS),
     ("keyring", "keys that other containers share can be reached", KEYS),
     ("sockets", "a protocol that no server needs can be spoken", SOCKETS),
