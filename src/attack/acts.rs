@@ -1,7 +1,7 @@
 //! What an adversary does with ordinary calls.
 
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::unlink;
 
 use crate::sys;
-use crate::sys::exec_memory::{map_writable_and_executable, memfd};
+use crate::sys::exec_memory::{make_executable, map_writable_and_executable, memfd};
 
 pub(super) fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
@@ -35,6 +35,20 @@ pub(super) fn make(path: &str) -> Result<(), Errno> {
     unlink(path)
 }
 
+/// A cgroup, in either hierarchy; it is removed again.
+pub(super) fn own_cgroup(_: &str) -> Result<(), Errno> {
+    let mut said = Errno::ENOENT;
+    for parent in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"] {
+        let path = Path::new(parent).join("austere-made");
+        match fs::create_dir(&path) {
+            Ok(()) => return fs::remove_dir(&path).map_err(|error| errno(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => said = errno(&error),
+        }
+    }
+    Err(said)
+}
+
 fn node(path: &str, kind: SFlag, number: (u64, u64)) -> Result<(), Errno> {
     mknod(path, kind, Mode::S_IRWXU, makedev(number.0, number.1))?;
     unlink(path)
@@ -50,6 +64,10 @@ pub(super) fn memory_device(_: &str) -> Result<(), Errno> {
 
 pub(super) fn writable_executable(_: &str) -> Result<(), Errno> {
     map_writable_and_executable()
+}
+
+pub(super) fn written_then_executable(_: &str) -> Result<(), Errno> {
+    make_executable()
 }
 
 pub(super) fn executable_memfd(_: &str) -> Result<(), Errno> {
@@ -68,6 +86,17 @@ pub(super) fn route_out(_: &str) -> Result<(), Errno> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|error| errno(&error))?;
     // Documentation's network (RFC 5737): a route is looked up, and nothing is sent.
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).map_err(|error| errno(&error))
+}
+
+/// A port of the host's, which `outside` ends with.
+pub(super) fn host_port(outside: &str) -> Result<(), Errno> {
+    let port = outside.rsplit('-').next().and_then(|word| word.parse::<u16>().ok()).ok_or(Errno::EINVAL)?;
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(drop).map_err(|error| errno(&error))
+}
+
+/// A port of the kernel's choice: none that anybody named.
+pub(super) fn listen_undeclared(_: &str) -> Result<(), Errno> {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).map(drop).map_err(|error| errno(&error))
 }
 
 pub(super) fn abstract_socket(outside: &str) -> Result<(), Errno> {

@@ -6,9 +6,11 @@
 mod acts;
 pub mod against;
 mod exec;
+mod gain;
 mod list;
 mod report;
 mod sweep;
+mod terminal;
 
 use std::ffi::OsStr;
 use std::fs::File;

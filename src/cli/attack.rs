@@ -2,6 +2,7 @@
 
 mod against;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::ExitCode;
@@ -75,7 +76,9 @@ const NO_WALLS: [&str; 6] =
     ["read-only-root", "writable-mounts", "masked-paths", "read-only-paths", "descriptors", "rlimits"];
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let name = format!("austere-attack-{}", std::process::id());
+    // What an adversary must not reach: a port of this host, and an abstract socket whose name tells the port.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening outside of the jail")?;
+    let name = format!("austere-attack-{}-{}", std::process::id(), port.local_addr()?.port());
     let address = SocketAddr::from_abstract_name(&name)?;
     let _outside = UnixListener::bind_addr(&address).context("making a socket outside of the jail")?;
     if let Some(whose) = &args.against {

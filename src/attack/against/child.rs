@@ -18,7 +18,8 @@ pub(super) struct Done {
 impl Done {
     /// The last line of its complaints, or of what it said otherwise.
     pub(super) fn last_line(&self) -> String {
-        let last = |text: &str| text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+        let says = |line: &&str| !line.is_empty() && !line.starts_with("See '");
+        let last = |text: &str| text.lines().rev().map(str::trim).find(says).map(str::to_owned);
         last(&self.stderr).or_else(|| last(&self.stdout)).unwrap_or_else(|| "it said nothing".to_owned())
     }
 }

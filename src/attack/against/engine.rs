@@ -11,15 +11,26 @@ use super::{AgainstError, LONGEST, PROGRAM, Said, host, own_capabilities, whole}
 /// For a command that runs nothing.
 const SHORT: Duration = Duration::from_mins(1);
 
+/// Capabilities that a Docker Engine may be too old to know (Linux 5.8 and 5.9).
+const YOUNG: [&str; 3] = ["PERFMON", "BPF", "CHECKPOINT_RESTORE"];
+
 /// Ways to take every wall away that an engine can take away, the best first. A host that lacks a capability itself has no privileged containers.
-fn no_walls(program: &str) -> [Vec<String>; 2] {
-    let user = ["--user=0:0", "--network=host", "--read-only=false"];
+fn no_walls(program: &str) -> [Vec<String>; 3] {
     let unmasked = if program == "podman" { "unmask=ALL" } else { "systempaths=unconfined" };
     let options = [unmasked, "seccomp=unconfined", "apparmor=unconfined", "label=disable"];
-    let options = options.map(|option| format!("--security-opt={option}"));
-    let given = own_capabilities().into_iter().map(|name| format!("--cap-add={name}"));
-    let all = |more: Vec<String>| user.iter().map(|flag| (*flag).to_owned()).chain(more).collect();
-    [all(vec!["--privileged".to_owned()]), all(options.into_iter().chain(given).collect())]
+    let options = options.map(|option| format!("--security-opt={option}")).to_vec();
+    let own = own_capabilities();
+    let add = |name: &String| format!("--cap-add={name}");
+    let old = own.iter().filter(|name| !YOUNG.contains(&name.as_str())).map(add).collect();
+    let with = |more: &[Vec<String>]| {
+        let user = ["--user=0:0", "--network=host", "--read-only=false"].map(str::to_owned);
+        user.into_iter().chain(more.concat()).collect()
+    };
+    [
+        with(&[vec!["--privileged".to_owned()]]),
+        with(&[options.clone(), own.iter().map(add).collect()]),
+        with(&[options, old]),
+    ]
 }
 
 pub(super) fn attack(
@@ -32,8 +43,9 @@ pub(super) fn attack(
     let imported = if image.is_none() { Some(Imported::new(&engine)?) } else { None };
     let image = image.or(imported.as_ref().map(|one| one.id.as_str())).unwrap_or_default();
     let inside = engine.run(image, flags, outside, "in")?;
-    let [best, other] = no_walls(program);
-    let without = engine.run(image, &best, outside, "out").or_else(|_| engine.run(image, &other, outside, "out"))?;
+    let run = |flags: &Vec<String>| engine.run(image, flags, outside, "out");
+    let [best, second, third] = no_walls(program);
+    let without = run(&best).or_else(|_| run(&second)).or_else(|_| run(&third))?;
     Ok(Said { inside, without, who: format!("{program} {}", engine.version) })
 }
 

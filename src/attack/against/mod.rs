@@ -153,6 +153,11 @@ fn whole(whose: &str, done: child::Done) -> Result<String, AgainstError> {
         return Ok(done.stdout);
     }
     let why = match done.status {
+        // Not a word: it was not started.
+        Some(status) if !status.success() && done.stdout.is_empty() => {
+            let (command, why) = (format!("{whose} run"), done.last_line());
+            return Err(AgainstError::Failed { command, status, why });
+        }
         None => format!("it was ended after {} s", LONGEST.as_secs()),
         Some(status) => format!("{} ({status})", done.last_line()),
     };
