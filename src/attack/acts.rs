@@ -10,8 +10,9 @@ use std::{io, thread};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open as open_file};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::kill;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::unlink;
+use nix::unistd::{Pid, unlink};
 
 use crate::sys;
 use crate::sys::exec_memory::{make_executable, map_writable_and_executable, memfd};
@@ -106,16 +107,23 @@ pub(super) fn abstract_socket(outside: &str) -> Result<(), Errno> {
 
 /// Whether a process of somebody else can be seen: more than the adversary and its child.
 pub(super) fn foreign_process(_: &str) -> Result<(), Errno> {
+    if others()?.is_empty() { Err(Errno::ESRCH) } else { Ok(()) }
+}
+
+/// Whether one of them can be sent a signal; none is sent.
+pub(super) fn signal_others(_: &str) -> Result<(), Errno> {
+    let ask = |pid: &i32| kill(Pid::from_raw(*pid), None);
+    others()?.iter().map(ask).reduce(Result::or).unwrap_or(Err(Errno::ESRCH))
+}
+
+fn others() -> Result<Vec<i32>, Errno> {
     let entries = fs::read_dir("/proc").map_err(|error| errno(&error))?;
-    let is_other = |name: &str| name.parse::<u32>().is_ok_and(|pid| pid != 1 && pid != std::process::id());
-    let any = entries.flatten().any(|entry| {
-        // Children that ended and that nobody waited for yet are no one's.
-        entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| is_other(name) && Path::new("/proc").join(name).join("exe").exists())
-    });
-    if any { Ok(()) } else { Err(Errno::ESRCH) }
+    let own = i32::try_from(std::process::id()).unwrap_or(1);
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // Children that ended and that nobody waited for yet are no one's.
+    let is_other =
+        |pid: &i32| *pid != 1 && *pid != own && Path::new("/proc").join(pid.to_string()).join("exe").exists();
+    Ok(pids.filter(is_other).collect())
 }
 
 /// Whether a descriptor came in besides the three standard ones: the one of this very look is closed again when it is asked about.

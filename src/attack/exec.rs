@@ -99,10 +99,6 @@ pub(super) fn dropped_in_dev(_: &str) -> Result<(), Errno> {
     dropped("/dev/austere-dropped")
 }
 
-pub(super) fn dropped_in_shm(_: &str) -> Result<(), Errno> {
-    dropped("/dev/shm/austere-dropped")
-}
-
 /// Behind a filter of its own that allows everything.
 pub(super) fn behind_own_filter(_: &str) -> Result<(), Errno> {
     let allow = libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };

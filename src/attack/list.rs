@@ -41,7 +41,6 @@ const EXECS: &[Row] = &[
     does("exec-own-filter", "execve behind a filter of its own", exec::behind_own_filter),
     does("exec-dropped-root", "a script written to / and started", exec::dropped_in_root),
     does("exec-dropped-dev", "a script written to /dev and started", exec::dropped_in_dev),
-    does("exec-dropped-shm", "a script written to /dev/shm and started", exec::dropped_in_shm),
     does("exec-loader", "the image's loader started", exec::loader),
 ];
 
@@ -138,7 +137,7 @@ const OTHERS: &[Row] = &[
     call("process-vm-writev", "process_vm_writev", &[]),
     call("pidfd-getfd", "pidfd_getfd", &[EBADF]),
     call("kcmp", "kcmp", &[]),
-    call("signal-all", "a signal to every process that can be seen: kill(-1, 0)", &[]),
+    does("signal", "a signal to a process of somebody else: kill(PID, 0)", acts::signal_others),
     call("process-madvise", "process_madvise", &[EBADF]),
 ];
 

@@ -10,8 +10,8 @@ use nix::unistd::setsid;
 
 use crate::sys;
 
-/// A terminal that controls this process, and the side that belongs to it.
-fn own() -> Result<(nix::pty::PtyMaster, OwnedFd), Errno> {
+/// A terminal that controls this process: the side that belongs to it.
+fn own() -> Result<OwnedFd, Errno> {
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY)?;
     grantpt(&master)?;
     unlockpt(&master)?;
@@ -19,18 +19,18 @@ fn own() -> Result<(nix::pty::PtyMaster, OwnedFd), Errno> {
     setsid()?;
     // The first terminal that the leader of a session opens controls it.
     let side = open(name.as_str(), OFlag::O_RDWR, Mode::empty())?;
-    Ok((master, side))
+    // Closing it would hang up, and end this process before it said what it learnt.
+    std::mem::forget(master);
+    Ok(side)
 }
 
 pub(super) fn push(_: &str) -> Result<(), Errno> {
-    let (_master, side) = own()?;
-    sys::terminal::push_input(&side, 0)
+    sys::terminal::push_input(&own()?, 0)
 }
 
 /// With bits that the kernel cuts off and a careless filter compares (CVE-2019-10063).
 pub(super) fn push_wide(_: &str) -> Result<(), Errno> {
-    let (_master, side) = own()?;
-    sys::terminal::push_input(&side, 1 << 32)
+    sys::terminal::push_input(&own()?, 1 << 32)
 }
 
 /// Pasting into a console, where there is one.
@@ -45,6 +45,5 @@ pub(super) fn paste(_: &str) -> Result<(), Errno> {
         }
     }
     // A console is none's here; the call itself may still be held back.
-    let (_master, side) = own().map_err(|_| said)?;
-    sys::terminal::ask_console(&side)
+    sys::terminal::ask_console(&own().map_err(|_| said)?)
 }

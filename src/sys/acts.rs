@@ -136,7 +136,6 @@ pub const CALLS: &[(&str, Call)] = &[
     ("process-vm-readv", call(libc::SYS_process_vm_readv, &[N(1), NULL, N(0), NULL, N(0), N(0)])),
     ("process-vm-writev", call(libc::SYS_process_vm_writev, &[N(1), NULL, N(0), NULL, N(0), N(0)])),
     ("pidfd-getfd", call(libc::SYS_pidfd_getfd, &[NONE, N(0), N(0)])),
-    ("signal-all", call(libc::SYS_kill, &[NONE, N(0)])),
     ("kcmp", call(libc::SYS_kcmp, &[N(1), N(1), N(1), N(0), N(0)])),
     ("process-madvise", call(libc::SYS_process_madvise, &[NONE, NULL, N(0), N(20), N(0)])),
     ("move-pages", call(libc::SYS_move_pages, &[N(0), N(0), NULL, NULL, NULL, N(0)])),
