@@ -5,7 +5,6 @@
 
 mod common;
 #[path = "common/live.rs"]
-#[allow(dead_code)]
 mod live;
 
 use std::fs;

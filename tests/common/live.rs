@@ -1,5 +1,6 @@
 //! Real registries and engines of a test's own.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(dead_code, reason = "each test crate uses a part of it")]
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
