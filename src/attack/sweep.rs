@@ -264,8 +264,8 @@ mod tests {
             op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, number(libc::SYS_close)),
             op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 2, number(libc::SYS_openat)),
             op(ret, 0, 0, libc::SECCOMP_RET_ALLOW),
-            op(ret, 0, 0, libc::SECCOMP_RET_ERRNO | 25),
-            op(ret, 0, 0, libc::SECCOMP_RET_ERRNO | 1),
+            op(ret, 0, 0, libc::SECCOMP_RET_ERRNO | 0x19),
+            op(ret, 0, 0, libc::SECCOMP_RET_ERRNO | 0x1),
         ];
         Allowed { profile: "one".to_owned(), program }
     }

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 
+/// `ioctl_tty(2)`.
+const TIOCSTI: u64 = 0x5412;
 /// `TIOCLINUX` (`ioctl_console(2)`), and its question which modifier keys are down, which changes nothing.
 const TIOCLINUX: u64 = 0x541C;
 const SHIFT_STATE: u8 = 6;
@@ -17,7 +19,7 @@ const SHIFT_STATE: u8 = 6;
 /// `ioctl_tty(2)`: EIO where `dev.tty.legacy_tiocsti` is off and the caller lacks `CAP_SYS_ADMIN` (Linux 6.2), EPERM for a terminal of others.
 pub fn push_input(terminal: &impl AsFd, more: u64) -> Result<(), Errno> {
     let byte = b' ';
-    let request = u64::from(libc::TIOCSTI) | more;
+    let request = TIOCSTI | more;
     // SAFETY: the kernel reads the one byte, which outlives the call, and writes nothing.
     let rc = unsafe { libc::syscall(libc::SYS_ioctl, terminal.as_fd().as_raw_fd(), request, &raw const byte) };
     Errno::result(rc).map(drop)
