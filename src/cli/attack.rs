@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use super::container::ContainerArgs;
 use super::launch::{self, Wishes};
+use super::profile::ProfileArgs;
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use super::{CannotEnforce, Format, exit, print};
@@ -42,6 +43,8 @@ pub(super) struct Args {
     image: Reference,
 
     #[command(flatten)]
+    profile: ProfileArgs,
+    #[command(flatten)]
     container: ContainerArgs,
     /// Leave a measure out, so that the adversary must notice
     #[arg(long, value_name = "NAME", hide = true)]
@@ -63,13 +66,14 @@ const LONGEST: Duration = Duration::from_mins(2);
 const NO_WALLS: [&str; 6] =
     ["read-only-root", "writable-mounts", "masked-paths", "read-only-paths", "descriptors", "rlimits"];
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    args.profile.settle(&mut args.container, &mut args.usage, &mut args.files)?;
     let session = session::prepare_to_run(&args.image, &args.files)?;
     if let Some(check) = &session.barred {
         let why = format!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
         return Err(CannotEnforce(why).into());
     }
-    let preset = &args.files.preset;
+    let preset = &args.files.preset();
     let mut wishes = Wishes::new(args.container.profile(preset, &[])?, args.usage.limits()?);
     wishes.guarding = Guarding::Leaves;
     wishes.without.clone_from(&args.without_measure);
