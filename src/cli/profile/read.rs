@@ -234,10 +234,8 @@ fn volume(node: &Node, path: &str, folder: &Path) -> Result<Mount, ManifestError
         };
     }
     let text = node.text(path)?;
-    let text = match BESIDE.iter().any(|mark| text.starts_with(mark)) {
-        true => folder.join(text).to_string_lossy().into_owned(),
-        false => text.to_owned(),
-    };
+    let is_beside = BESIDE.iter().any(|mark| text.starts_with(mark));
+    let text = if is_beside { folder.join(text).to_string_lossy().into_owned() } else { text.to_owned() };
     text.parse().map_err(|error| node.wrong(path, error))
 }
 
