@@ -5,12 +5,19 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::Room;
 
-/// A port of the host that leads into a room, until the process ends.
+/// How often it is looked whether a slot is to be closed, in milliseconds.
+const SLICE: u8 = 50;
+
+/// A port of the host that leads into a room.
 #[derive(Debug)]
 pub struct Slot {
     listener: TcpListener,
@@ -27,7 +34,28 @@ impl Slot {
         Ok(Slot { listener: TcpListener::bind(host)?, port })
     }
 
-    /// Carries connections from now on, in threads of its own.
+    /// Carries connections until `over`, in threads of its own that have ended when this returns. The app in the room has to be gone by then, as
+    /// its side of a connection is waited for.
+    pub fn serve_until(&self, room: &Room, over: &AtomicBool) {
+        thread::scope(|scope| {
+            let mut callers = Vec::new();
+            while !over.load(Ordering::Acquire) {
+                let mut ready = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+                if !poll(&mut ready, SLICE).is_ok_and(|ready| ready > 0) {
+                    continue;
+                }
+                let Ok((connection, _)) = self.listener.accept() else { continue };
+                callers.extend(connection.try_clone());
+                scope.spawn(move || drop(carry(connection, room, self.port)));
+            }
+            for caller in callers {
+                // One that has left is no loss.
+                let _ = caller.shutdown(Shutdown::Both);
+            }
+        });
+    }
+
+    /// Carries connections from now on until the process ends, in threads of its own.
     pub fn serve(self, room: Arc<Room>) {
         thread::spawn(move || {
             // An accept that fails (the caller left, descriptors ran out) leaves the next one a chance.
@@ -83,5 +111,26 @@ mod tests {
         caller.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "LETTER");
         echo.join().unwrap();
+    }
+
+    #[test]
+    fn a_slot_closes_although_a_caller_stays() {
+        let app = TcpListener::bind("127.0.0.1:0").unwrap();
+        let slot = Slot::bind("127.0.0.1:0".parse().unwrap(), app.local_addr().unwrap().port()).unwrap();
+        let address = slot.listener.local_addr().unwrap();
+        let (room, over) = (Room::host(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let serving = scope.spawn(|| slot.serve_until(&room, &over));
+            let mut caller = TcpStream::connect(address).unwrap();
+            // The app answers, and goes away.
+            let (mut connection, _) = app.accept().unwrap();
+            connection.write_all(b"hello").unwrap();
+            let mut answer = [0; 5];
+            caller.read_exact(&mut answer).unwrap();
+            drop(connection);
+            over.store(true, Ordering::Release);
+            serving.join().unwrap();
+            assert_eq!(caller.read(&mut answer).unwrap(), 0);
+        });
     }
 }

@@ -42,6 +42,11 @@ pub fn number(arch: Arch, name: &str) -> Option<u32> {
     Numbers::of(name)?.on(arch)
 }
 
+/// Every call that `arch` has, by name.
+pub fn names(arch: Arch) -> impl Iterator<Item = &'static str> {
+    CALLS.iter().map(|(name, _)| *name).filter(move |name| number(arch, name).is_some())
+}
+
 /// The name of a call of `arch`, by its number.
 pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
     CALLS.iter().map(|(name, _)| *name).find(|name| self::number(arch, name) == Some(number))

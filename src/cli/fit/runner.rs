@@ -8,7 +8,10 @@ use crate::cli::session::Session;
 use crate::cli::verify::{attempt, watched};
 use crate::finding::{Finding, Role};
 use crate::fit::{Runner, Set, Trial};
+use crate::jail::{Spec, Stdio};
+use crate::profile::Seccomp;
 use crate::profile::account::User;
+use crate::profile::seccomp::Policy;
 use crate::smoke::plan::Plan;
 use crate::smoke::{Answer, Outcome};
 use crate::verdict::{Baseline, diagnose};
@@ -17,9 +20,12 @@ use crate::verdict::{Baseline, diagnose};
 pub(super) struct Jails<'a> {
     session: &'a Session,
     wishes: &'a Wishes,
-    plan: &'a Plan,
+    /// What the app must do.
+    pub(super) plan: &'a Plan,
     user: User,
     baseline: Baseline,
+    /// A seccomp profile in place of the set's, with its name.
+    pub(super) filter: Option<(String, String)>,
     /// The image as other users find it, by user and groups.
     others: BTreeMap<String, Rc<Session>>,
     /// The last run, for explaining it.
@@ -34,7 +40,24 @@ impl<'a> Jails<'a> {
         user: User,
         baseline: Baseline,
     ) -> Self {
-        Jails { session, wishes, plan, user, baseline, others: BTreeMap::new(), last: None }
+        Jails { session, wishes, plan, user, baseline, filter: None, others: BTreeMap::new(), last: None }
+    }
+
+    /// The same app with another plan.
+    pub(super) fn with_plan<'b>(&self, plan: &'b Plan) -> Jails<'b>
+    where
+        'a: 'b,
+    {
+        let others = self.others.clone();
+        Jails { others, ..Jails::new(self.session, self.wishes, plan, self.user.clone(), self.baseline) }
+    }
+
+    /// The jail for a run whose calls are written down, and what they are judged by.
+    pub(super) fn recorded(&mut self, set: &Set) -> anyhow::Result<(Spec, Policy)> {
+        let other = self.other(set)?;
+        let session = other.as_deref().unwrap_or(self.session);
+        let wishes = self.wishes(set, session)?;
+        launch::recorded(launch::spec(session, &wishes, Stdio::Captured)?, &wishes.profile)
     }
 
     /// The image for the set's user; nothing where it is the one that was asked for.
@@ -57,7 +80,10 @@ impl<'a> Jails<'a> {
     }
 
     fn wishes(&self, set: &Set, session: &Session) -> anyhow::Result<Wishes> {
-        let profile = set.applied(&self.wishes.profile, session.account.uid)?;
+        let mut profile = set.applied(&self.wishes.profile, session.account.uid)?;
+        if let Some((name, text)) = self.filter.clone() {
+            profile.seccomp = Seccomp::Profile(name, text);
+        }
         Ok(Wishes { profile, ..self.wishes.clone() })
     }
 }

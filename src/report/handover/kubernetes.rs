@@ -33,6 +33,10 @@ impl Pod {
         for (number, Given { what, .. }) in order.fit.relaxations.iter().enumerate() {
             pod.give(what, &format!("scratch-{number}"), order);
         }
+        if let Some(what) = order.fit.filter() {
+            pod.seccomp = json!({ "type": "Localhost", "localhostProfile": "profiles/austere.json" });
+            pod.notes.push(format!("profiles/austere.json on each node, below /var/lib/kubelet/seccomp: {what}"));
+        }
         pod.notes.push("resources: they were not measured; these are a start".to_owned());
         pod.notes.extend(order.better());
         pod.notes.dedup();
@@ -82,14 +86,12 @@ impl Pod {
                 self.notes.push(format!("Kubernetes cannot say --ulimit {limit}: {note}"));
             }
             Relaxation::Group(gid) => self.groups.push(json!(gid)),
-            Relaxation::Syscall(call) => {
-                self.seccomp = json!({ "type": "Localhost", "localhostProfile": "profiles/austere.json" });
-                self.notes.push(format!(
-                    "profiles/austere.json on each node, below /var/lib/kubelet/seccomp: `austere fit --to seccomp` writes it; it lets {call} through"
-                ));
-            }
             Relaxation::Capability(name) => self.capabilities.push(json!(name)),
-            Relaxation::LowPorts | Relaxation::User(_) | Relaxation::Root | Relaxation::WritableRoot => {}
+            Relaxation::Syscall(_)
+            | Relaxation::LowPorts
+            | Relaxation::User(_)
+            | Relaxation::Root
+            | Relaxation::WritableRoot => {}
         }
     }
 

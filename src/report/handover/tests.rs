@@ -7,7 +7,11 @@ fn order(relaxations: Vec<Relaxation>, probe: (&str, &str)) -> Order {
         image: "registry.example/web:1".to_owned(),
         ids: Ids { uid: 65532, gid: 0 },
         plan: Plan { probes: vec![Probe { kind: probe.0.to_owned(), target: probe.1.to_owned() }] },
-        fit: Fit { status: "reached".to_owned(), relaxations: relaxations.into_iter().map(given).collect() },
+        fit: Fit {
+            status: "reached".to_owned(),
+            relaxations: relaxations.into_iter().map(given).collect(),
+            seccomp: None,
+        },
     }
 }
 
