@@ -113,12 +113,12 @@ fn images_of_the_corpus_work_under_profiles_of_their_own() {
     }
 }
 
-/// An image of a script, with a page that changes its own priority.
+/// An image of a script, with a page that sends a signal.
 fn scripted(caller: &Caller) -> Option<String> {
     let layer = busybox()?.dir("www/cgi-bin", 0o755).file(
-        "www/cgi-bin/nice",
+        "www/cgi-bin/alive",
         0o755,
-        "#!/bin/sh\nnice -n 1 true && printf 'Content-type: text/plain\\r\\n\\r\\nnicer'\n",
+        "#!/bin/sh\nkill -0 $$ && printf 'Content-type: text/plain\\r\\n\\r\\nalive'\n",
     );
     let config = json!({ "Entrypoint": ["/bin/sh", "-ec"], "ExposedPorts": { "8080/tcp": {} } });
     Some(caller.put("scripted", &Image::of(layer).config(config)))
@@ -134,12 +134,12 @@ fn what_no_recording_showed_is_added_after_a_failure() {
     fs::set_permissions(&count, fs::Permissions::from_mode(0o777)).unwrap();
     // Three runs are the search's and two are recorded; from the sixth on it does something more.
     let script =
-        "echo x >> /count/n; [ $(wc -l < /count/n) -le 5 ] || nice -n 1 true || exit 1; exec httpd -f -p 8080 -h /www";
+        "echo x >> /count/n; [ $(wc -l < /count/n) -le 5 ] || kill -0 $$ || exit 1; exec httpd -f -p 8080 -h /www";
     let mount = format!("{}:/count", count.display());
     let (verdict, said) = fit(root, &image, &file, &["-v", &mount, "--", script]);
     let found = &verdict["fit"]["seccomp"];
-    assert!(texts(&found["added"]).contains(&"setpriority"), "{said}");
-    assert!(texts(&found["calls"]).contains(&"setpriority"), "{said}");
+    assert!(texts(&found["added"]).contains(&"kill"), "{said}");
+    assert!(texts(&found["calls"]).contains(&"kill"), "{said}");
 }
 
 #[test]
@@ -150,14 +150,14 @@ fn what_is_done_from_outside_is_recorded_too() {
     let script = "exec httpd -f -p 8080 -h /www";
     let file = root.dir().join("outside.json");
     let (verdict, _) = fit(root, &image, &file, &["--", script]);
-    assert!(!texts(&verdict["fit"]["seccomp"]["calls"]).contains(&"setpriority"));
+    assert!(!texts(&verdict["fit"]["seccomp"]["calls"]).contains(&"kill"));
     // The twin: somebody asks for the page, and then says that it is enough.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let publish = format!("127.0.0.1:{port}:8080");
-    let words = ["fit", &image, "--format", "json", "--quiet", "--seccomp", "-p", &publish, "--", script];
+    let words = ["fit", &image, "--format", "json", "--seccomp", "-p", &publish, "--", script];
     let mut command = root.austere();
     let mut child = command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while !asked(port).contains("nicer") {
+    while !asked(port).contains("alive") {
         assert!(child.try_wait().unwrap().is_none(), "{}", said(&child.wait_with_output().unwrap()));
         thread::sleep(Duration::from_millis(20));
     }
@@ -165,7 +165,7 @@ fn what_is_done_from_outside_is_recorded_too() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let found = &common::json(&output)["fit"]["seccomp"];
-    assert!(texts(&found["calls"]).contains(&"setpriority"), "{found:#}");
+    assert!(texts(&found["calls"]).contains(&"kill"), "{found:#}");
     assert_eq!(found["recordings"], 3);
     assert!(found["exercised_s"].is_u64(), "{found:#}");
 }
@@ -174,7 +174,7 @@ fn what_is_done_from_outside_is_recorded_too() {
 fn asked(port: u16) -> String {
     let mut text = String::new();
     if let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) {
-        let _ = connection.write_all(b"GET /cgi-bin/nice HTTP/1.0\r\n\r\n");
+        let _ = connection.write_all(b"GET /cgi-bin/alive HTTP/1.0\r\n\r\n");
         let _ = connection.read_to_string(&mut text);
     }
     text

@@ -16,14 +16,16 @@ use crate::verdict::Reached;
 
 /// What comes between the filter and the app's exec, with no-new-privileges. Seen with strace: `close`, `epoll_ctl`, `execve`, `fstatfs`, `futex`,
 /// `getdents64`, `getpid`, `openat` and `write` by runc 1.1.5 (docker 20.10, podman), `close` and `execve` by crun 1.8.1. The others are what Go's
-/// runtime may do beside runc at any time (a thread, memory, a signal), and what newer releases of both close descriptors with.
-pub const ENGINES: [&str; 29] = [
+/// runtime may do beside runc at any time (a thread, memory, a signal), what newer releases of both close descriptors with, and the `execveat` by
+/// which austere's seal shows that it is there.
+pub const ENGINES: [&str; 30] = [
     "close",
     "close_range",
     "clone",
     "epoll_ctl",
     "epoll_pwait",
     "execve",
+    "execveat",
     "exit",
     "exit_group",
     "fcntl",

@@ -182,15 +182,17 @@ impl Order {
     /// What cannot stand in a command line or a file of one's own.
     fn notes(&self, adds_passwd_line: bool) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.fit.status != "reached" {
-            notes.push("austere has found no set that works: this is the strictest form".to_owned());
-        }
+        notes.extend(self.unproven());
         for Given { what, .. } in &self.fit.relaxations {
             notes.extend(match what {
                 Relaxation::PasswdLine if !adds_passwd_line => Some(format!(
                     "passwd: the image's /etc/passwd with the line `app:x:{}:{}::/:/sbin/nologin`; a line in the image itself is better",
                     self.ids.uid, self.ids.gid
                 )),
+                Relaxation::AllowExec(path) => {
+                    Some(format!("{path}: an engine lets every program be started; what may not be should not be in the image"))
+                }
+                Relaxation::Network(address) => Some(reaches(address, "a network with a way out, as the engine's default has")),
                 Relaxation::Volume(path) => {
                     Some(format!("{path}: a fresh volume with the image's own files and owners; it goes with the container"))
                 }
@@ -201,6 +203,17 @@ impl Order {
         notes.extend(self.better());
         notes.dedup();
         notes
+    }
+
+    /// What has to be known of a form that was not seen to work.
+    fn unproven(&self) -> Option<String> {
+        let wants_out = self.fit.relaxations.iter().any(|given| matches!(given.what, Relaxation::Network(_)));
+        let why = match (self.fit.status.as_str(), wants_out) {
+            ("reached", _) => return None,
+            (_, true) => "not proven: austere's room is closed, and the app wants to reach something outside",
+            (_, false) => "austere has found no set that works: this is the strictest form",
+        };
+        Some(why.to_owned())
     }
 
     /// What would be better than each relaxation, said once.
@@ -243,6 +256,8 @@ impl Order {
                     limits.insert(name.to_owned(), json!(value.parse::<i64>().unwrap_or(-1)));
                 }
                 Relaxation::Syscall(_)
+                | Relaxation::AllowExec(_)
+                | Relaxation::Network(_)
                 | Relaxation::LowPorts
                 | Relaxation::User(_)
                 | Relaxation::Root
@@ -272,6 +287,12 @@ impl Probe {
         let digits = self.target.split('/').next().unwrap_or_default();
         digits.parse().ok().filter(|_| tcp)
     }
+}
+
+/// What an app that wants out needs.
+fn reaches(address: &str, network: &str) -> String {
+    let whom = if address.is_empty() { "something outside" } else { address };
+    format!("it wants to reach {whom}: it needs {network}")
 }
 
 /// A note on one line, whatever an image's paths are.

@@ -14,6 +14,8 @@ use crate::profile::account::User;
 use crate::profile::seccomp::Policy;
 use crate::smoke::plan::Plan;
 use crate::smoke::{Answer, Outcome};
+use crate::trace::Timeline;
+use crate::trace::timeline::{Event, Kind};
 use crate::verdict::{Baseline, diagnose};
 
 /// Runs one image with whatever set is given back.
@@ -112,6 +114,11 @@ impl Runner for Jails<'_> {
         let session = other.as_deref().unwrap_or(self.session);
         let wishes = self.wishes(set, session)?;
         if let Some(run) = watched::run(session, &wishes, self.plan, &outcome)? {
+            if !wishes.profile.allow_exec.is_empty()
+                && let Some(helper) = not_listed(&run.timeline)
+            {
+                return Ok(Some(helper));
+            }
             watched::explain(session, &run, self.baseline, &mut outcome)?;
         }
         let view = session.view()?;
@@ -128,4 +135,25 @@ impl Runner for Jails<'_> {
         };
         set.given().iter().map(|given| given.what.flag(uid)).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A program that is not on the list of those that may be started. Landlock refuses it as a mode would, so it takes the list to know.
+fn not_listed(timeline: &Timeline) -> Option<Finding> {
+    let refused = |event: &&Event| {
+        let is_exec = event.kind == Kind::Failed && event.call.starts_with("exec");
+        is_exec && event.wall.is_none() && event.errno.as_deref() == Some("EACCES")
+    };
+    let event = timeline.events.iter().rev().find(refused)?;
+    let path = event.path.clone().filter(|path| path.starts_with('/'))?;
+    Some(Finding {
+        code: "second-exec-refused".to_owned(),
+        role: Role::Cause,
+        refused_by: Some("Landlock".to_owned()),
+        call: Some(event.call.to_owned()),
+        errno: event.errno.clone(),
+        advice: Some("let the app do without it".to_owned()),
+        relax: vec![format!("--allow-exec {path}")],
+        path: Some(path),
+        ..Finding::default()
+    })
 }

@@ -17,7 +17,8 @@ pub(super) trait Engine {
             Relaxation::PasswdLine if self.adds_passwd_line() => None,
             Relaxation::PasswdLine => Some("-v \"$PWD/passwd:/etc/passwd:ro\"".to_owned()),
             // They stand there already, and a seccomp profile is named once for all.
-            Relaxation::Syscall(_) | Relaxation::User(_) | Relaxation::Root | Relaxation::WritableRoot => None,
+            Relaxation::Syscall(_) | Relaxation::AllowExec(_) | Relaxation::Network(_) => None,
+            Relaxation::User(_) | Relaxation::Root | Relaxation::WritableRoot => None,
             _ => Some(what.flag(uid)),
         }
     }

@@ -27,9 +27,7 @@ impl Pod {
             seccomp: json!({ "type": "RuntimeDefault" }),
             notes: Vec::new(),
         };
-        if order.fit.status != "reached" {
-            pod.notes.push("austere has found no set that works: this is the strictest form".to_owned());
-        }
+        pod.notes.extend(order.unproven());
         for (number, Given { what, .. }) in order.fit.relaxations.iter().enumerate() {
             pod.give(what, &format!("scratch-{number}"), order);
         }
@@ -87,6 +85,12 @@ impl Pod {
             }
             Relaxation::Group(gid) => self.groups.push(json!(gid)),
             Relaxation::Capability(name) => self.capabilities.push(json!(name)),
+            Relaxation::AllowExec(path) => {
+                self.notes.push(format!("{path}: Kubernetes lets every program be started"));
+            }
+            Relaxation::Network(address) => {
+                self.notes.push(super::reaches(address, "a NetworkPolicy that lets it out, where there is one"));
+            }
             Relaxation::Syscall(_)
             | Relaxation::LowPorts
             | Relaxation::User(_)
