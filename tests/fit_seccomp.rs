@@ -174,6 +174,8 @@ fn what_is_done_from_outside_is_recorded_too() {
 fn asked(port: u16) -> String {
     let mut text = String::new();
     if let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) {
+        // A minute is for ever here, and a test that hangs is worse than one that fails.
+        connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let _ = connection.write_all(b"GET /cgi-bin/alive HTTP/1.0\r\n\r\n");
         let _ = connection.read_to_string(&mut text);
     }
