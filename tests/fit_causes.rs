@@ -215,11 +215,11 @@ fn a_way_out_is_named_and_not_proven() {
     let callers = callers();
     let Some(root) = callers.iter().find(|caller| caller.is_root()) else { return };
     let Some(image) = scripted(root) else { return };
-    let script = "echo 1 > /run/app.pid; busybox nc -w 1 192.0.2.1 443 < /dev/null";
+    let script = "busybox nc -w 1 192.0.2.1 443 < /dev/null";
     let (verdict, code, said) = fit(root, &image, &["--exit", "0", "--", script]);
     let found = &verdict["fit"];
     assert_eq!((code, found["status"].as_str()), (3, Some("not_tried")), "{said}");
-    assert_eq!(set(found), ["tmpfs /run owned", "network 192.0.2.1:443"], "{said}");
-    assert!(found["relaxations"][1]["evidence"].as_str().unwrap().contains("not proven"), "{found:#}");
+    assert_eq!(set(found), ["network 192.0.2.1:443"], "{said}");
+    assert!(found["relaxations"][0]["evidence"].as_str().unwrap().contains("not proven"), "{found:#}");
     assert!(found["reason"].as_str().unwrap().contains("the room is closed"), "{found:#}");
 }
