@@ -51,6 +51,7 @@ const CASES: &[Case] = &[
         "cat /bin/busybox > /tmp/busybox; chmod 755 /tmp/busybox; /tmp/busybox true;",
         &["tmpfs /tmp exec"],
     ),
+    case("home", "mkdir \"$HOME/.cache\";", &["tmpfs /tmp", "env HOME=/tmp"]),
     case("group", "cat /etc/secret > /dev/null;", &["group 42"]),
     case(
         "owner-and-temporary-files",
