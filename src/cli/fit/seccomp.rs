@@ -172,10 +172,10 @@ impl Recorder<'_, '_> {
 
     /// Tries the app under the profile until it works as often as has to be; adds what it is seen to lack.
     fn prove(&mut self, policy: &Policy, exercised: Option<u64>) -> anyhow::Result<Minimal> {
-        let plan = match self.heeds_stop {
-            true => Plan { grace: self.jails.plan.grace.max(GRACE), judges_stop: true, ..self.jails.plan.clone() },
-            false => self.jails.plan.clone(),
-        };
+        let mut plan = self.jails.plan.clone();
+        if self.heeds_stop {
+            (plan.grace, plan.judges_stop) = (plan.grace.max(GRACE), true);
+        }
         let mut jails = self.jails.with_plan(&plan);
         let (mut added, mut proven, mut rounds) = (BTreeSet::new(), 0, 0);
         let mut profile = minimal::profile(policy, &self.used);
