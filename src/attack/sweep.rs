@@ -12,7 +12,7 @@ use nix::unistd::alarm;
 use serde::Serialize;
 
 use crate::profile::seccomp::Arch;
-use crate::seccomp::{SeccompData, evaluate, names};
+use crate::seccomp::{SeccompData, calls, evaluate};
 use crate::sys;
 use crate::sys::sweep::{ARGUMENT, Entry, X32_BIT};
 
@@ -56,7 +56,7 @@ fn word(entry: Entry) -> &'static str {
 
 /// The calls of an entry by their numbers, without the bit of x32.
 fn known(entry: Entry) -> BTreeMap<u32, &'static str> {
-    names(arch(entry)).map(|(number, name)| (number & !X32_BIT, name)).collect()
+    calls(arch(entry)).map(|(number, name)| (number & !X32_BIT, name)).collect()
 }
 
 fn is_skipped(name: Option<&&'static str>) -> bool {

@@ -1,8 +1,9 @@
 //! `austere fit`: find the least that makes an image work, and hand it over.
 
 mod runner;
+mod seccomp;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use super::verify;
 use crate::finding::Role;
 use crate::fit::{self, Budget, Facts, Given, Known, Relaxation, Trial};
 use crate::profile::account::User;
-use crate::profile::seccomp;
+use crate::profile::seccomp::shipped;
 use crate::reference::Reference;
 use crate::report;
 use crate::report::handover::{Order, Target};
@@ -26,6 +27,7 @@ use crate::smoke::plan::{self, Plan};
 use crate::verdict::run::Fit;
 use crate::verdict::{Baseline, Reached, Verdict};
 use runner::Jails;
+pub(super) use seccomp::SeccompArgs;
 
 /// The largest verdict that `--from` reads, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -36,6 +38,7 @@ Examples:
   austere fit ./image.tar --to kubernetes --image registry.example/web:1 > deployment.yaml
   austere verify ./image.tar --fit --format json > verdict.json
   austere fit --from verdict.json --to docker,podman
+  austere fit ./image.tar --seccomp -o seccomp.json -p 8080:80 --for 60
 
 Exit codes: 0 a set was found and proven (it may be empty), 1 there is none, 2 wrong usage or input, 3 inconclusive";
 
@@ -53,6 +56,8 @@ pub(super) struct Args {
     #[arg(long = "image", value_name = "NAME", default_value = "IMAGE", help_heading = "Fit")]
     name: String,
 
+    #[command(flatten)]
+    seccomp: SeccompArgs,
     #[command(flatten)]
     verify: verify::Args,
 }
@@ -76,7 +81,7 @@ enum To {
     Podman,
     Compose,
     Kubernetes,
-    /// A seccomp profile in docker's format
+    /// A seccomp profile in docker's format: the one of --seccomp, which this asks for; of a verdict without one, the preset's
     Seccomp,
 }
 
@@ -95,15 +100,27 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         let code = if order.fit.status == "reached" { exit::PASS } else { exit::fail() };
         (order, code)
     } else {
-        let verdict = verify::judged(&args.verify, true)?;
+        let mut wanted = args.seccomp.clone();
+        wanted.seccomp |= args.to.contains(&To::Seccomp);
+        let verdict = verify::judged(&args.verify, Some(&wanted))?;
         if args.to.is_empty() {
             args.verify.deliver(&verdict)?;
         }
-        let code = match verdict.fit.status {
-            Reached::Reached => exit::PASS,
-            Reached::Failed => exit::fail(),
-            Reached::NotTried => exit::inconclusive(),
+        let code = match (verdict.fit.status, verdict.fit.seccomp.as_ref().map(|own| own.status)) {
+            (Reached::Reached, None | Some(Reached::Reached)) => exit::PASS,
+            (Reached::Failed, _) | (Reached::Reached, Some(Reached::Failed)) => exit::fail(),
+            (Reached::NotTried, _) | (Reached::Reached, Some(Reached::NotTried)) => exit::inconclusive(),
         };
+        if wanted.seccomp {
+            let Some(text) = verdict.fit.own_profile() else {
+                let why = verdict.fit.seccomp.as_ref().map_or(&verdict.fit.reason, |own| &own.reason);
+                eprintln!("austere: there is no seccomp profile of the app's own: {why}");
+                return Ok(code);
+            };
+            if let Some(path) = &args.seccomp.output {
+                fs::write(path, text).with_context(|| format!("writing the seccomp profile to {}", path.display()))?;
+            }
+        }
         (order(&verdict)?, code)
     };
     order.image.clone_from(&args.name);
@@ -113,7 +130,10 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
             To::Podman => order.handed_to(Target::Podman),
             To::Compose => order.handed_to(Target::Compose),
             To::Kubernetes => order.handed_to(Target::Kubernetes),
-            To::Seccomp => profile(&order.fit.relaxations, &args.verify.files.preset().seccomp)?,
+            To::Seccomp => match order.fit.own_profile() {
+                Some(own) => own,
+                None => profile(&order.fit.relaxations, &args.verify.files.preset().seccomp)?,
+            },
         })?;
     }
     Ok(code)
@@ -134,7 +154,7 @@ fn read(path: &Path) -> anyhow::Result<Order> {
 
 /// The preset's own seccomp profile, and the calls that are let through beside it.
 fn profile(given: &[Given], preset: &str) -> anyhow::Result<String> {
-    let shipped = seccomp::shipped(preset).with_context(|| format!("no seccomp profile named {preset} is built in"))?;
+    let shipped = shipped(preset).with_context(|| format!("no seccomp profile named {preset} is built in"))?;
     let mut text = shipped.trim_end().to_owned();
     for given in given {
         if let Relaxation::Syscall(call) = &given.what {
@@ -181,7 +201,9 @@ pub(super) fn search(
     wishes: &Wishes,
     plan: &Plan,
     begun: Begun<'_>,
+    wanted: &SeccompArgs,
 ) -> anyhow::Result<Fit> {
+    let slots = wanted.slots()?;
     if session.barred.is_some() {
         return Ok(Fit { reason: "this host lets no jail be built".to_owned(), ..Fit::default() });
     }
@@ -218,8 +240,12 @@ pub(super) fn search(
         }
     };
     let budget = Budget { runs: args.search.max_runs, until };
-    let mut jails = Jails::new(session, wishes, plan, begun.user, begun.baseline);
+    let wishes = Wishes { ports: [&wishes.ports[..], &wanted.ports()].concat(), ..wishes.clone() };
+    let mut jails = Jails::new(session, &wishes, plan, begun.user, begun.baseline);
     let found = fit::search(&mut jails, &facts, preset.tmpfs, known, budget, &mut tell)?;
+    let seccomp = (wanted.seccomp && found.status == Reached::Reached)
+        .then(|| wanted.minimal(&mut jails, &found.set, &slots, &mut tell))
+        .transpose()?;
     Ok(Fit {
         status: found.status,
         reason: found.reason,
@@ -227,6 +253,7 @@ pub(super) fn search(
         tried: found.tried,
         runs: found.runs,
         proven: found.proven,
+        seccomp,
         ..Fit::default()
     })
 }

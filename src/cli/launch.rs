@@ -22,7 +22,7 @@ use crate::platform::Platform;
 use crate::profile::account::Account;
 use crate::profile::file::File;
 use crate::profile::mount::{Bind, INIT};
-use crate::profile::seccomp::{self as seccomp_profile, Action, Arch, Conditions, Rule};
+use crate::profile::seccomp::{self as seccomp_profile, Action, Arch, Conditions, Policy, Rule};
 use crate::profile::settings::Network;
 use crate::profile::tmpfs::Tmpfs;
 use crate::profile::{Profile, Seccomp};
@@ -214,6 +214,15 @@ pub(super) fn check_filter(profile: &Profile) -> anyhow::Result<()> {
     filter(profile, bounding, &[]).map(drop)
 }
 
+/// The same specification for a run whose calls are written down, and what they are judged by.
+pub(super) fn recorded(mut spec: Spec, profile: &Profile) -> anyhow::Result<(Spec, Policy)> {
+    let judged = policy(profile, spec.bounding, &spec.without)?;
+    let (name, policy) = judged.unwrap_or_else(|| ("unconfined", Policy::open(Arch::NATIVE)));
+    let recorded = seccomp::compile(&seccomp::record::recorded(&policy));
+    spec.observed = Some(recorded.with_context(|| format!("the seccomp profile {name}"))?);
+    Ok((spec, policy))
+}
+
 fn filter(
     profile: &Profile,
     bounding: caps::Set,
@@ -239,7 +248,7 @@ fn policy<'a>(
     profile: &'a Profile,
     bounding: caps::Set,
     without: &[String],
-) -> anyhow::Result<Option<(&'a str, seccomp_profile::Policy)>> {
+) -> anyhow::Result<Option<(&'a str, Policy)>> {
     let (name, text) = match &profile.seccomp {
         Seccomp::Unconfined => return Ok(None),
         Seccomp::Profile(name, text) => (name, text.as_str()),

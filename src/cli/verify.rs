@@ -17,7 +17,7 @@ use anyhow::Context;
 
 use super::Format;
 use super::container::ContainerArgs;
-use super::fit::{self, SearchArgs};
+use super::fit::{self, SearchArgs, SeccompArgs};
 use super::launch;
 use super::manifest::{self, ManifestArgs};
 use super::profile::{self, ProfileArgs};
@@ -161,12 +161,13 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         super::print(&format!("{:#}\n", manifest.settings.shown()))?;
         return Ok(super::exit::PASS);
     }
-    args.deliver(&judged(&args, args.fit)?)
+    let wanted = SeccompArgs::default();
+    args.deliver(&judged(&args, args.fit.then_some(&wanted))?)
 }
 
 /// Runs the image hardened, and when it fails once more as the engine would run it with no flags; then finds what would make it work, if that
 /// is asked for.
-pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
+pub(super) fn judged(args: &Args, fits: Option<&SeccompArgs>) -> anyhow::Result<Verdict> {
     let (started_at, begun) = (SystemTime::now(), Instant::now());
     anyhow::ensure!(!args.quiet || args.format == Format::Text, "--quiet is for --format text: JSON has no first line");
     if let Some(path) = &args.phases {
@@ -230,11 +231,11 @@ pub(super) fn judged(args: &Args, fits: bool) -> anyhow::Result<Verdict> {
         findings.extend(files);
         findings.extend(inventory::health_check(&view, config));
     }
-    let fit = if fits {
+    let fit = if let Some(wanted) = fits {
         let extra = usize::from(unhardened_took.is_some()) + usize::from(is_watched);
         let user = files.user(config)?;
         let start = fit::Begun { outcome: &outcome, baseline, runs: runs.len() + extra, user };
-        fit::search(args, &session, &wishes, &plan, start)?
+        fit::search(args, &session, &wishes, &plan, start, wanted)?
     } else {
         Fit::default()
     };

@@ -1,5 +1,6 @@
 //! The least that has to be given back for an app to work, found by running it.
 
+pub mod minimal;
 mod relaxation;
 mod search;
 mod set;

@@ -33,6 +33,10 @@ pub enum Relaxation {
     Group(u32),
     /// A system call that the filter refuses.
     Syscall(String),
+    /// A program that may be started although the app is sealed.
+    AllowExec(String),
+    /// An address outside that it may reach. The search never opens the room, so this is not proven.
+    Network(String),
     /// A capability, without its prefix: `CHOWN`.
     Capability(String),
     /// User 0.
@@ -90,6 +94,8 @@ impl Relaxation {
             Relaxation::User(_) => "user",
             Relaxation::Group(_) => "group",
             Relaxation::Syscall(_) => "syscall",
+            Relaxation::AllowExec(_) => "allow-exec",
+            Relaxation::Network(_) => "network",
             Relaxation::Capability(_) => "capability",
             Relaxation::Root => "root",
             Relaxation::WritableRoot => "writable-root",
@@ -108,6 +114,8 @@ impl Relaxation {
             Relaxation::User(user) => format!("--user {user}"),
             Relaxation::Group(gid) => format!("--group-add {gid}"),
             Relaxation::Syscall(call) => format!("the system call {call}"),
+            Relaxation::AllowExec(path) => format!("--allow-exec {path}"),
+            Relaxation::Network(_) => "--network host".to_owned(),
             Relaxation::Capability(name) => format!("--cap-add {name}"),
             Relaxation::Root => "--user 0".to_owned(),
             Relaxation::WritableRoot => "--read-only=false".to_owned(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::relaxation::Relaxation;
-use super::set::Set;
+use super::set::{Set, Why};
 use super::suggest::{self, Facts};
 use crate::finding::Finding;
 use crate::profile::preset::TmpfsStyle;
@@ -143,7 +143,9 @@ pub fn search<R: Runner>(
             found(Reached::NotTried, best, reason, 0)
         }
         Err(Stop::ClosedRoom(cause)) => {
-            let reason = format!("the app wants to reach something outside, and the room is closed: {cause}");
+            let reason = format!(
+                "the app wants to reach something outside, and the room is closed: {cause}; with --network host the search goes on"
+            );
             found(Reached::NotTried, best, reason, 0)
         }
         Err(Stop::Error(error)) => return Err(error),
@@ -181,6 +183,9 @@ impl<R: Runner> Search<'_, '_, R> {
     fn find(&mut self, known: Known) -> Result<(Ending, Set), Stop<R::Error>> {
         let nothing = Set::default();
         self.say(&nothing, "", &known.first, known.cause.as_ref());
+        if let Some(cause) = known.cause.as_ref().filter(|cause| cause.code == CLOSED_ROOM) {
+            return Err(self.outside(&nothing, cause));
+        }
         match (known.first.answer, known.baseline) {
             (Answer::Works, _) => return self.prove(nothing, 1),
             (Answer::Unknown, _) => return Ok((Ending::Unknown, nothing)),
@@ -224,10 +229,7 @@ impl<R: Runner> Search<'_, '_, R> {
             let cause = self.explain(&next)?;
             self.say(&next, "", &trial, cause.as_ref());
             match cause {
-                Some(cause) if cause.code == CLOSED_ROOM => {
-                    self.best = next;
-                    return Err(Stop::ClosedRoom(suggest::evidence(&cause)));
-                }
+                Some(cause) if cause.code == CLOSED_ROOM => return Err(self.outside(&next, &cause)),
                 // It did not help against what it was meant for.
                 Some(cause) if is_same(&cause, &before) => {}
                 Some(cause) => {
@@ -251,6 +253,14 @@ impl<R: Runner> Search<'_, '_, R> {
             }
         }
         Ok(None)
+    }
+
+    /// What else it takes cannot be tried: the room stays closed.
+    fn outside(&mut self, set: &Set, cause: &Finding) -> Stop<R::Error> {
+        let evidence = suggest::evidence(cause);
+        let why = Why { evidence: format!("{evidence} (not proven)"), better: cause.advice.clone() };
+        self.best = set.with(Relaxation::Network(cause.path.clone().unwrap_or_default()), &why);
+        Stop::ClosedRoom(evidence)
     }
 
     fn level(&self, cause: Finding, set: &Set) -> Level {

@@ -190,6 +190,9 @@ impl Set {
                     profile.capabilities.extend(capabilities(name).map_err(setting(what))?);
                 }
                 Relaxation::WritableRoot => profile.read_only = false,
+                Relaxation::AllowExec(path) => profile.allow_exec.push(path.clone()),
+                // The room stays closed.
+                Relaxation::Network(_) => {}
                 Relaxation::User(_) | Relaxation::Group(_) | Relaxation::Root => {}
             }
         }

@@ -68,6 +68,47 @@ pub struct Fit {
     pub status: String,
     /// The set.
     pub relaxations: Vec<Given>,
+    /// The app's own seccomp profile.
+    pub seccomp: Option<Own>,
+}
+
+/// A seccomp profile of the app's own.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Own {
+    /// `reached` when the app works under it.
+    pub status: String,
+    /// The profile.
+    pub profile: Value,
+}
+
+impl Fit {
+    /// The text of the app's own seccomp profile, where there is one that was proven.
+    pub fn own_profile(&self) -> Option<String> {
+        let own = self.seccomp.as_ref().filter(|own| own.status == "reached")?;
+        Some(format!("{:#}\n", own.profile))
+    }
+
+    /// Calls that are let through beside those of the engine's own profile, where there is none of the app's own.
+    fn calls(&self) -> impl Iterator<Item = &str> {
+        let has_own = self.own_profile().is_some();
+        self.relaxations.iter().filter(move |_| !has_own).filter_map(|given| match &given.what {
+            Relaxation::Syscall(call) => Some(call.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The seccomp profile that the engine has to be given: what it is, if there is one.
+    fn filter(&self) -> Option<String> {
+        if self.own_profile().is_some() {
+            let how = "`austere fit --to seccomp` writes it";
+            return Some(format!(
+                "{how}; it lets through what the app was seen to use and answers ENOSYS for the rest"
+            ));
+        }
+        let calls: Vec<&str> = self.calls().collect();
+        (!calls.is_empty())
+            .then(|| format!("`austere fit --to seccomp` writes it; it lets {} through", calls.join(", ")))
+    }
 }
 
 fn image() -> String {
@@ -129,6 +170,7 @@ impl Order {
         for given in &self.fit.relaxations {
             words.extend(engine.flag(&given.what, self.uid()));
         }
+        words.extend(self.fit.filter().map(|_| "--security-opt seccomp=seccomp.json".to_owned()));
         words.extend(self.ports().iter().map(|port| format!("-p {port}:{port}")));
         words.push(quoted(&self.image));
         let mut text: String = self.notes(engine.adds_passwd_line()).iter().map(|note| comment(note)).collect();
@@ -140,27 +182,38 @@ impl Order {
     /// What cannot stand in a command line or a file of one's own.
     fn notes(&self, adds_passwd_line: bool) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.fit.status != "reached" {
-            notes.push("austere has found no set that works: this is the strictest form".to_owned());
-        }
+        notes.extend(self.unproven());
         for Given { what, .. } in &self.fit.relaxations {
             notes.extend(match what {
                 Relaxation::PasswdLine if !adds_passwd_line => Some(format!(
                     "passwd: the image's /etc/passwd with the line `app:x:{}:{}::/:/sbin/nologin`; a line in the image itself is better",
                     self.ids.uid, self.ids.gid
                 )),
-                Relaxation::Syscall(call) => {
-                    Some(format!("seccomp.json: `austere fit --to seccomp` writes it; it lets {call} through"))
+                Relaxation::AllowExec(path) => {
+                    Some(format!("{path}: an engine lets every program be started; what may not be should not be in the image"))
                 }
+                Relaxation::Network(address) => Some(reaches(address, "a network with a way out, as the engine's default has")),
                 Relaxation::Volume(path) => {
                     Some(format!("{path}: a fresh volume with the image's own files and owners; it goes with the container"))
                 }
                 _ => None,
             });
         }
+        notes.extend(self.fit.filter().map(|what| format!("seccomp.json: {what}")));
         notes.extend(self.better());
         notes.dedup();
         notes
+    }
+
+    /// What has to be known of a form that was not seen to work.
+    fn unproven(&self) -> Option<String> {
+        let wants_out = self.fit.relaxations.iter().any(|given| matches!(given.what, Relaxation::Network(_)));
+        let why = match (self.fit.status.as_str(), wants_out) {
+            ("reached", _) => return None,
+            (_, true) => "not proven: austere's room is closed, and the app wants to reach something outside",
+            (_, false) => "austere has found no set that works: this is the strictest form",
+        };
+        Some(why.to_owned())
     }
 
     /// What would be better than each relaxation, said once.
@@ -202,15 +255,20 @@ impl Order {
                     let (name, value) = limit.split_once('=').unwrap_or((limit, ""));
                     limits.insert(name.to_owned(), json!(value.parse::<i64>().unwrap_or(-1)));
                 }
-                Relaxation::Syscall(_) => security.push("seccomp:./seccomp.json".to_owned()),
-                Relaxation::LowPorts | Relaxation::User(_) | Relaxation::Root | Relaxation::WritableRoot => {}
+                Relaxation::Syscall(_)
+                | Relaxation::AllowExec(_)
+                | Relaxation::Network(_)
+                | Relaxation::LowPorts
+                | Relaxation::User(_)
+                | Relaxation::Root
+                | Relaxation::WritableRoot => {}
             }
         }
         self.ports().iter().for_each(|port| add("ports", format!("{port}:{port}")));
         if self.has(&Relaxation::LowPorts) {
             sysctls.insert(PORT_START.to_owned(), json!(0));
         }
-        security.dedup();
+        security.extend(self.fit.filter().map(|_| "seccomp:./seccomp.json".to_owned()));
         service.insert("security_opt".to_owned(), json!(security));
         service.append(&mut lists);
         for (name, map) in [("sysctls", sysctls), ("ulimits", limits)] {
@@ -229,6 +287,12 @@ impl Probe {
         let digits = self.target.split('/').next().unwrap_or_default();
         digits.parse().ok().filter(|_| tcp)
     }
+}
+
+/// What an app that wants out needs.
+fn reaches(address: &str, network: &str) -> String {
+    let whom = if address.is_empty() { "something outside" } else { address };
+    format!("it wants to reach {whom}: it needs {network}")
 }
 
 /// A note on one line, whatever an image's paths are.

@@ -10,6 +10,7 @@ mod emit;
 mod evaluate;
 mod numbers;
 pub mod observe;
+pub mod record;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use std::io;
 
 pub use compile::{CompileError, Filter, compile};
 pub use evaluate::{SeccompData, audit_arch, evaluate};
-pub use table::{name, names, number};
+pub use table::{calls, name, number};
 pub use witness::{Observation, Witness};
 
 use crate::profile::seccomp::kernel_version;

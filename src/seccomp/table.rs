@@ -48,7 +48,7 @@ pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
 }
 
 /// All calls of `arch`, with their numbers.
-pub fn names(arch: Arch) -> impl Iterator<Item = (u32, &'static str)> {
+pub fn calls(arch: Arch) -> impl Iterator<Item = (u32, &'static str)> {
     CALLS.iter().filter_map(move |(name, numbers)| Some((Numbers(numbers).on(arch)?, *name)))
 }
 

@@ -11,6 +11,7 @@ mod record;
 mod text;
 pub mod timeline;
 mod tracer;
+pub mod used;
 mod wall;
 
 use std::sync::mpsc::{Receiver, channel};

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Reached, millis};
 use crate::fit::Given;
+use crate::fit::minimal::Minimal;
 use crate::jail::subject::{End, Output};
 use crate::smoke::plan::{Kind, Origin, Plan};
 use crate::smoke::{Answer, Outcome, ProbeResult, ProbeStatus};
@@ -176,6 +177,9 @@ pub struct Fit {
     pub runs: u32,
     /// How often in a row the set worked at last.
     pub proven: u32,
+    /// A seccomp profile of the app's own, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Minimal>,
     /// A command line of docker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker: Option<String>,
@@ -190,6 +194,14 @@ pub struct Fit {
     pub kubernetes: Option<String>,
 }
 
+impl Fit {
+    /// The text of the app's own seccomp profile, where there is one that was proven.
+    pub fn own_profile(&self) -> Option<String> {
+        let own = self.seccomp.as_ref().filter(|own| own.status == Reached::Reached)?;
+        Some(format!("{:#}\n", own.profile))
+    }
+}
+
 impl Default for Fit {
     fn default() -> Self {
         Fit {
@@ -199,6 +211,7 @@ impl Default for Fit {
             tried: 0,
             runs: 0,
             proven: 0,
+            seccomp: None,
             docker: None,
             podman: None,
             compose: None,

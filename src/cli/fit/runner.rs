@@ -8,18 +8,26 @@ use crate::cli::session::Session;
 use crate::cli::verify::{attempt, watched};
 use crate::finding::{Finding, Role};
 use crate::fit::{Runner, Set, Trial};
+use crate::jail::{Spec, Stdio};
+use crate::profile::Seccomp;
 use crate::profile::account::User;
+use crate::profile::seccomp::Policy;
 use crate::smoke::plan::Plan;
 use crate::smoke::{Answer, Outcome};
+use crate::trace::Timeline;
+use crate::trace::timeline::{Event, Kind};
 use crate::verdict::{Baseline, diagnose};
 
 /// Runs one image with whatever set is given back.
 pub(super) struct Jails<'a> {
     session: &'a Session,
     wishes: &'a Wishes,
-    plan: &'a Plan,
+    /// What the app must do.
+    pub(super) plan: &'a Plan,
     user: User,
     baseline: Baseline,
+    /// A seccomp profile in place of the set's, with its name.
+    pub(super) filter: Option<(String, String)>,
     /// The image as other users find it, by user and groups.
     others: BTreeMap<String, Rc<Session>>,
     /// The last run, for explaining it.
@@ -34,7 +42,24 @@ impl<'a> Jails<'a> {
         user: User,
         baseline: Baseline,
     ) -> Self {
-        Jails { session, wishes, plan, user, baseline, others: BTreeMap::new(), last: None }
+        Jails { session, wishes, plan, user, baseline, filter: None, others: BTreeMap::new(), last: None }
+    }
+
+    /// The same app with another plan.
+    pub(super) fn with_plan<'b>(&self, plan: &'b Plan) -> Jails<'b>
+    where
+        'a: 'b,
+    {
+        let others = self.others.clone();
+        Jails { others, ..Jails::new(self.session, self.wishes, plan, self.user.clone(), self.baseline) }
+    }
+
+    /// The jail for a run whose calls are written down, and what they are judged by.
+    pub(super) fn recorded(&mut self, set: &Set) -> anyhow::Result<(Spec, Policy)> {
+        let other = self.other(set)?;
+        let session = other.as_deref().unwrap_or(self.session);
+        let wishes = self.wishes(set, session)?;
+        launch::recorded(launch::spec(session, &wishes, Stdio::Captured)?, &wishes.profile)
     }
 
     /// The image for the set's user; nothing where it is the one that was asked for.
@@ -57,7 +82,10 @@ impl<'a> Jails<'a> {
     }
 
     fn wishes(&self, set: &Set, session: &Session) -> anyhow::Result<Wishes> {
-        let profile = set.applied(&self.wishes.profile, session.account.uid)?;
+        let mut profile = set.applied(&self.wishes.profile, session.account.uid)?;
+        if let Some((name, text)) = self.filter.clone() {
+            profile.seccomp = Seccomp::Profile(name, text);
+        }
         Ok(Wishes { profile, ..self.wishes.clone() })
     }
 }
@@ -86,6 +114,11 @@ impl Runner for Jails<'_> {
         let session = other.as_deref().unwrap_or(self.session);
         let wishes = self.wishes(set, session)?;
         if let Some(run) = watched::run(session, &wishes, self.plan, &outcome)? {
+            if !wishes.profile.allow_exec.is_empty()
+                && let Some(helper) = not_listed(&run.timeline)
+            {
+                return Ok(Some(helper));
+            }
             watched::explain(session, &run, self.baseline, &mut outcome)?;
         }
         let view = session.view()?;
@@ -102,4 +135,25 @@ impl Runner for Jails<'_> {
         };
         set.given().iter().map(|given| given.what.flag(uid)).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A program that is not on the list of those that may be started. Landlock refuses it as a mode would, so it takes the list to know.
+fn not_listed(timeline: &Timeline) -> Option<Finding> {
+    let refused = |event: &&Event| {
+        let is_exec = event.kind == Kind::Failed && event.call.starts_with("exec");
+        is_exec && event.wall.is_none() && event.errno.as_deref() == Some("EACCES")
+    };
+    let event = timeline.events.iter().rev().find(refused)?;
+    let path = event.path.clone().filter(|path| path.starts_with('/'))?;
+    Some(Finding {
+        code: "second-exec-refused".to_owned(),
+        role: Role::Cause,
+        refused_by: Some("Landlock".to_owned()),
+        call: Some(event.call.to_owned()),
+        errno: event.errno.clone(),
+        advice: Some("let the app do without it".to_owned()),
+        relax: vec![format!("--allow-exec {path}")],
+        path: Some(path),
+        ..Finding::default()
+    })
 }

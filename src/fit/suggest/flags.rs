@@ -36,6 +36,7 @@ impl Flags {
                 "--ulimit" if value.parse::<Ulimit>().is_ok() => {
                     flags.settings.push(Relaxation::Ulimit(value.to_owned()));
                 }
+                "--allow-exec" => flags.settings.push(Relaxation::AllowExec(value.to_owned())),
                 "--cap-add" => flags.capabilities.push(Relaxation::Capability(value.to_owned())),
                 "--user" => flags.root = true,
                 "--read-only" => flags.writable_root = true,

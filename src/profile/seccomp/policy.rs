@@ -167,3 +167,17 @@ pub struct Policy {
     /// How to install it.
     pub flags: Flags,
 }
+
+impl Policy {
+    /// The policy of an app that no profile confines, on a machine of this architecture.
+    pub fn open(native: Arch) -> Self {
+        Policy {
+            architectures: native.runs().to_vec(),
+            default: Action::Allow,
+            newer: None,
+            foreign: Action::Allow,
+            rules: Vec::new(),
+            flags: Flags { spec_allow: true, ..Flags::default() },
+        }
+    }
+}

@@ -16,8 +16,8 @@ pub(super) trait Engine {
             Relaxation::Env(pair) => Some(format!("-e {}", quoted(pair))),
             Relaxation::PasswdLine if self.adds_passwd_line() => None,
             Relaxation::PasswdLine => Some("-v \"$PWD/passwd:/etc/passwd:ro\"".to_owned()),
-            Relaxation::Syscall(_) => Some("--security-opt seccomp=seccomp.json".to_owned()),
-            // They stand there already.
+            // They stand there already, and a seccomp profile is named once for all.
+            Relaxation::Syscall(_) | Relaxation::AllowExec(_) | Relaxation::Network(_) => None,
             Relaxation::User(_) | Relaxation::Root | Relaxation::WritableRoot => None,
             _ => Some(what.flag(uid)),
         }

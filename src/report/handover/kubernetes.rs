@@ -27,11 +27,13 @@ impl Pod {
             seccomp: json!({ "type": "RuntimeDefault" }),
             notes: Vec::new(),
         };
-        if order.fit.status != "reached" {
-            pod.notes.push("austere has found no set that works: this is the strictest form".to_owned());
-        }
+        pod.notes.extend(order.unproven());
         for (number, Given { what, .. }) in order.fit.relaxations.iter().enumerate() {
             pod.give(what, &format!("scratch-{number}"), order);
+        }
+        if let Some(what) = order.fit.filter() {
+            pod.seccomp = json!({ "type": "Localhost", "localhostProfile": "profiles/austere.json" });
+            pod.notes.push(format!("profiles/austere.json on each node, below /var/lib/kubelet/seccomp: {what}"));
         }
         pod.notes.push("resources: they were not measured; these are a start".to_owned());
         pod.notes.extend(order.better());
@@ -82,14 +84,18 @@ impl Pod {
                 self.notes.push(format!("Kubernetes cannot say --ulimit {limit}: {note}"));
             }
             Relaxation::Group(gid) => self.groups.push(json!(gid)),
-            Relaxation::Syscall(call) => {
-                self.seccomp = json!({ "type": "Localhost", "localhostProfile": "profiles/austere.json" });
-                self.notes.push(format!(
-                    "profiles/austere.json on each node, below /var/lib/kubelet/seccomp: `austere fit --to seccomp` writes it; it lets {call} through"
-                ));
-            }
             Relaxation::Capability(name) => self.capabilities.push(json!(name)),
-            Relaxation::LowPorts | Relaxation::User(_) | Relaxation::Root | Relaxation::WritableRoot => {}
+            Relaxation::AllowExec(path) => {
+                self.notes.push(format!("{path}: Kubernetes lets every program be started"));
+            }
+            Relaxation::Network(address) => {
+                self.notes.push(super::reaches(address, "a NetworkPolicy that lets it out, where there is one"));
+            }
+            Relaxation::Syscall(_)
+            | Relaxation::LowPorts
+            | Relaxation::User(_)
+            | Relaxation::Root
+            | Relaxation::WritableRoot => {}
         }
     }
 
