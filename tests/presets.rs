@@ -26,7 +26,9 @@ type Record = BTreeMap<String, String>;
 const RECORD: &str = "AUSTERE_RECORD";
 
 /// A preset, its recording, and whether it was made with the hardening flags.
-const RECORDINGS: [(&str, &str, bool); 4] = [
+const RECORDINGS: [(&str, &str, bool); 6] = [
+    ("docker@26.1", "docker-26.1-strict", true),
+    ("docker@26.1", "docker-26.1-plain", false),
     ("docker@20.10", "docker-20.10-strict", true),
     ("docker@20.10", "docker-20.10-plain", false),
     ("podman@4.3", "podman-4.3-strict", true),
