@@ -3,6 +3,7 @@
 mod surroundings;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::Context;
 
@@ -16,7 +17,7 @@ use crate::ids::{self, Identity};
 use crate::image::{self, Protocol};
 use crate::jail::{Spec, Stdio};
 use crate::landlock;
-use crate::netns;
+use crate::netns::{self, slot::Slot};
 use crate::platform::Platform;
 use crate::profile::account::Account;
 use crate::profile::file::File;
@@ -38,6 +39,8 @@ pub(super) struct Wishes {
     pub(super) guarding: Guarding,
     /// The ports that are spoken to, besides those the image exposes.
     pub(super) ports: Vec<u16>,
+    /// Ports of the host that lead to it.
+    pub(super) slots: Arc<[Slot]>,
     /// What the app may use.
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
@@ -49,8 +52,8 @@ pub(super) struct Wishes {
 impl Wishes {
     /// With nothing said but what the app may do and use.
     pub(super) fn new(profile: Profile, limits: cgroup::Limits) -> Self {
-        let (ports, without) = (Vec::new(), Vec::new());
-        Wishes { profile, guarding: Guarding::Stays, ports, limits, without, refusal: None }
+        let (ports, slots, without) = (Vec::new(), Arc::new([]), Vec::new());
+        Wishes { profile, guarding: Guarding::Stays, ports, slots, limits, without, refusal: None }
     }
 }
 
