@@ -94,6 +94,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             binds,
             working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
             termination_log: preset.termination_log,
+            mtab: preset.mtab,
             files: [surroundings::files(profile)?, surroundings::passwd(session, profile, &working_dir)].concat(),
             placed: placed(profile, account, ids),
             working_dir,

@@ -84,9 +84,7 @@ fn carry(slots: &[Slot], room: &Room, end: &PipeReader) -> io::Result<()> {
     loop {
         let mut asked = vec![PollFd::new(end.as_fd(), PollFlags::POLLIN)];
         let free = lines.len() < MOST;
-        asked.extend(
-            slots.iter().filter(|_| free).map(|slot| PollFd::new(slot.listener.as_fd(), PollFlags::POLLIN)),
-        );
+        asked.extend(slots.iter().filter(|_| free).map(|slot| PollFd::new(slot.listener.as_fd(), PollFlags::POLLIN)));
         for line in &lines {
             asked.extend(line.interests().map(|(socket, events)| PollFd::new(socket, events)));
         }
