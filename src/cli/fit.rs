@@ -147,7 +147,7 @@ fn order(verdict: &Verdict) -> anyhow::Result<Order> {
 
 /// Puts the fit into the verdict, with its set in the words of each engine.
 pub(super) fn hand_over(mut verdict: Verdict, fit: Fit) -> anyhow::Result<Verdict> {
-    verdict.fit = fit;
+    verdict = verdict.with_fit(fit);
     if verdict.fit.status == Reached::Reached {
         let order = order(&verdict)?;
         verdict.fit.docker = Some(order.handed_to(Target::Docker));

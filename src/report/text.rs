@@ -72,7 +72,8 @@ fn ladder(page: &mut Page, verdict: &Verdict) {
     page.section("ladder");
     for rung in &verdict.ladder {
         let (state, style) = reached(rung.status);
-        page.row(state, style, &rung.rung);
+        let flag = rung.flag().filter(|_| rung.status == Reached::NotTried);
+        page.row(state, style, &format!("{}{}", rung.rung, flag.map_or_else(String::new, |flag| format!(" ({flag})"))));
     }
 }
 

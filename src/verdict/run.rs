@@ -86,6 +86,25 @@ pub struct Rung {
     pub status: Reached,
 }
 
+impl Rung {
+    /// Answered by `--no-shell`.
+    pub const NO_SHELL: &str = "no shell inside";
+    /// Answered by `--seal`.
+    pub const SEALED: &str = "runs sealed";
+    /// Answered by `--fit`.
+    pub const MINIMAL: &str = "minimal profile";
+
+    /// The flag that makes `verify` try this step, where it has to be asked for.
+    pub fn flag(&self) -> Option<&'static str> {
+        match self.rung.as_str() {
+            Self::NO_SHELL => Some("--no-shell"),
+            Self::SEALED => Some("--seal"),
+            Self::MINIMAL => Some("--fit"),
+            _ => None,
+        }
+    }
+}
+
 /// How much there is to run for someone who got in.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Levels {
