@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::session::Session;
+use crate::attack::Allowed;
 use crate::caps;
 use crate::cgroup;
 use crate::exec_memory;
@@ -219,6 +220,15 @@ fn filter(
     let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
     let witness = Witness::choose(&filter.program);
     Ok(Some((filter, witness)))
+}
+
+/// The list of calls that a jail allows; nothing where it is unconfined.
+pub(super) fn allowed(wishes: &Wishes) -> anyhow::Result<Option<Allowed>> {
+    let profile = &wishes.profile;
+    let bounding = caps::Set::from_names(profile.capabilities.iter().map(String::as_str))?;
+    let Some((name, policy)) = policy(profile, bounding, &wishes.without)? else { return Ok(None) };
+    let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
+    Ok(Some(Allowed { profile: name.to_owned(), program: filter.program }))
 }
 
 /// What the app's calls are judged by, with its name for messages; nothing where it is unconfined.
