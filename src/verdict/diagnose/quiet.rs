@@ -60,12 +60,10 @@ impl Context<'_> {
             return Some(Candidate { event, rule, score, mention });
         }
         let rule = rules().iter().find(|rule| rule.asks(event.call, Seen::Silent))?;
-        // Nothing but its end came after it, or a complaint to a syslog that nobody reads in a container.
-        let to_syslog = |other: &Event| other.kind == Kind::Failed && other.path.as_deref() == Some("/dev/log");
+        // Nothing but its end came after it.
         let is_last = !self.timeline.events.iter().any(|other| {
             other.process == event.process
                 && other.seq > event.seq
-                && !to_syslog(other)
                 && matches!(other.kind, Kind::Failed | Kind::Wrote | Kind::Asked | Kind::Started)
         });
         let process = &self.timeline.processes[event.process];
