@@ -178,7 +178,7 @@ fn a_published_port_must_answer_and_leads_to_the_app() {
         let published = |inside: u16| format!("127.0.0.1:{free}:{inside}");
         // The published port counts, not the exposed one.
         for (exposed, inside, expected) in [("9/tcp", 8080, ""), ("8080/tcp", 9, "D49")] {
-            let flags = ["-p", &published(inside), "--timeout", "5"];
+            let flags = ["-p", &published(inside), "--timeout", "2"];
             let Some((verdict, cause)) = verdict(&caller, SERVER, &[exposed], &flags) else { return };
             assert_eq!(cause.is_empty(), expected.is_empty(), "{}: {verdict:#}", caller.mode());
             assert_eq!(verdict["probes"].as_array().unwrap().len(), 1, "{verdict:#}");

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 
 use super::container::ContainerArgs;
 use super::launch::{self, Wishes};
+use super::profile::ProfileArgs;
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use super::{CannotEnforce, Format, exit, print};
@@ -42,7 +43,8 @@ not count. With --against both are containers of that engine's; what follows -- 
 Exit codes: 0 nothing worked, 1 something did, 2 wrong usage or input, 3 the jail does not hold";
 
 /// Flags of austere's own jail. (A conflict with their groups is no conflict to clap, because some of them have defaults.)
-const OWN_JAIL: [&str; 29] = [
+const OWN_JAIL: [&str; 30] = [
+    "profile",
     "env",
     "env_file",
     "tmpfs",
@@ -87,6 +89,8 @@ pub(super) struct Args {
     flags: Vec<String>,
 
     #[command(flatten)]
+    profile: ProfileArgs,
+    #[command(flatten)]
     container: ContainerArgs,
     /// Leave a measure out, so that the adversary must notice
     #[arg(long, value_name = "NAME", hide = true)]
@@ -108,7 +112,8 @@ const LONGEST: Duration = Duration::from_mins(2);
 const NO_WALLS: [&str; 6] =
     ["read-only-root", "writable-mounts", "masked-paths", "read-only-paths", "descriptors", "rlimits"];
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    args.profile.settle(&mut args.container, &mut args.usage, &mut args.files)?;
     // What an adversary must not reach: a port of this host, and an abstract socket whose name tells the port.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening outside of the jail")?;
     let name = format!("austere-attack-{}-{}", std::process::id(), port.local_addr()?.port());
@@ -125,7 +130,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let why = format!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
         return Err(CannotEnforce(why).into());
     }
-    let preset = &args.files.preset;
+    let preset = &args.files.preset();
     let mut wishes = Wishes::new(args.container.profile(preset, &[])?, args.usage.limits()?);
     wishes.guarding = Guarding::Leaves;
     wishes.without.clone_from(&args.without_measure);

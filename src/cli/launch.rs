@@ -30,6 +30,7 @@ use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seal::Guarding;
 use crate::seccomp::{self, Filter, Witness};
+pub(super) use surroundings::tmpfs;
 
 /// How an image is to be run.
 #[derive(Clone, Debug)]
@@ -209,6 +210,12 @@ pub(super) fn observed(mut spec: Spec, profile: &Profile, writes: bool) -> anyho
     let observed = seccomp::compile(&seccomp::observe::observed(&policy, writes));
     spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
     Ok(spec)
+}
+
+/// Whether the filter of a profile can be made.
+pub(super) fn check_filter(profile: &Profile) -> anyhow::Result<()> {
+    let bounding = caps::Set::from_names(profile.capabilities.iter().map(String::as_str))?;
+    filter(profile, bounding, &[]).map(drop)
 }
 
 fn filter(

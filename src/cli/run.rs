@@ -14,6 +14,7 @@ use super::container::ContainerArgs;
 use super::flags::PublishArgs;
 use super::launch;
 use super::manifest::{self, ManifestArgs};
+use super::profile::ProfileArgs;
 use super::session::{self, ImageArgs};
 use super::usage::UsageArgs;
 use crate::host;
@@ -47,6 +48,8 @@ pub(super) struct Args {
     pub manifest: ManifestArgs,
 
     #[command(flatten)]
+    pub profile: ProfileArgs,
+    #[command(flatten)]
     pub container: ContainerArgs,
     #[command(flatten)]
     pub published: PublishArgs,
@@ -71,7 +74,7 @@ const PASSED_ON: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Runs the app and gives its own exit code.
-pub(super) fn run(args: &Args) -> ExitCode {
+pub(super) fn run(args: Args) -> ExitCode {
     run_app(args).unwrap_or_else(|error| {
         let refusal = error.downcast_ref::<Refusal>();
         match refusal.filter(|refusal| refusal.side == Side::Host).map(host::about) {
@@ -82,7 +85,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
     })
 }
 
-fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
+fn run_app(mut args: Args) -> anyhow::Result<ExitCode> {
+    args.profile.settle(&mut args.container, &mut args.usage, &mut args.files)?;
     let slots = args.published.bind()?.into();
     let manifest = args.manifest.read()?;
     let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;

@@ -7,6 +7,7 @@ pub mod handover;
 pub mod inspect;
 pub mod json;
 mod listed;
+pub mod profile;
 pub mod sbom;
 pub mod text;
 

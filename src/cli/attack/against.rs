@@ -52,7 +52,7 @@ pub(super) fn attack(
         broken: Vec::new(),
     };
     // What an engine's own list is, only it knows: the preset's is what it is measured by.
-    let strictest = Profile::hardened(files.preset.clone());
+    let strictest = Profile::hardened(files.preset());
     let allowed = launch::allowed(&Wishes::new(strictest, Limits::default()))?;
     Ok(Report::new(facts, &inside, &without, allowed.as_ref()))
 }

@@ -38,6 +38,11 @@ pub(super) struct Disk {
 }
 
 impl LevelArgs {
+    /// Requires these levels too.
+    pub(super) fn also<'a>(&mut self, names: impl Iterator<Item = &'a Name>) {
+        self.require.extend(names);
+    }
+
     pub(super) fn required(&self) -> Vec<Name> {
         let mut names: BTreeSet<Name> = self.require.iter().copied().collect();
         names.extend(self.no_shell.then_some(Name::L0));
