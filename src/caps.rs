@@ -93,8 +93,8 @@ pub fn apply(keep: Set, ambient: Set) -> Result<(), Refusal> {
 }
 
 /// Whether the five sets are as asked: `bounding` is the bounding set, `permitted` the permitted and effective one, `ambient` the ambient
-/// and inheritable one.
-pub fn read_back(app: &Process, bounding: Set, permitted: Set, ambient: Set) -> Measure {
+/// and inheritable one. A program whose file gives some has gained `more`, within the bounding set.
+pub fn read_back(app: &Process, bounding: Set, permitted: Set, ambient: Set, more: bool) -> Measure {
     let status = app.status();
     let words = |bounding: Set, permitted: Set, effective: Set, inheritable: Set, ambient: Set| {
         if [bounding, permitted, effective, inheritable, ambient] == [Set::EMPTY; 5] {
@@ -114,6 +114,13 @@ pub fn read_back(app: &Process, bounding: Set, permitted: Set, ambient: Set) -> 
         return Measure::unverified("capabilities", asked, "this kernel's /proc/PID/status lacks CapBnd or CapAmb");
     };
     let seen = words(Set(seen_bounding), Set(status.capprm), Set(status.capeff), Set(status.capinh), Set(seen_ambient));
+    let gained = Set(status.capprm);
+    let by_file = more
+        && Set(seen_bounding) == bounding
+        && [gained.0 & !bounding.0, status.capeff & !gained.0, status.capinh & !ambient.0, seen_ambient] == [0; 4];
+    if by_file && asked != seen {
+        return Measure::judged("capabilities", asked, Ok(format!("{seen}, by the program's file")));
+    }
     Measure::compared("capabilities", asked, seen)
 }
 

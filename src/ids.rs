@@ -7,6 +7,7 @@
 //!
 //! Source: `user_namespaces(7)`, "Defining user and group ID mappings".
 
+pub mod gained;
 pub mod mapped;
 pub mod subordinate;
 
@@ -17,6 +18,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
+use self::gained::Gained;
 use crate::digest::{Algorithm, Hasher};
 use crate::measure::Measure;
 use crate::process::{self, Process};
@@ -268,7 +270,7 @@ fn all_groups(identity: &Identity) -> Vec<u32> {
 }
 
 /// Whether the app is who it was to be.
-pub fn read_back(app: &Process, mode: Mode, identity: &Identity) -> Vec<Measure> {
+pub fn read_back(app: &Process, mode: Mode, identity: &Identity, gained: Gained) -> Vec<Measure> {
     let maps = app.id_map("uid_map").and_then(|uids| Ok((uids, app.id_map("gid_map")?)));
     let (uids, gids) = match maps {
         // The app is in our own user namespace, so that its ids read as it has them; its map tells what they are outside.
@@ -287,9 +289,17 @@ pub fn read_back(app: &Process, mode: Mode, identity: &Identity) -> Vec<Measure>
     };
     let user = four(&uids, [status.ruid, status.euid, status.suid, status.fuid]);
     let group = four(&gids, [status.rgid, status.egid, status.sgid, status.fgid]);
+    // The real id stays; the others are those of the program's file.
+    let one = |name, asked: u32, seen: String, map: &[(u32, u32, u32)], by_program: Option<u32>, bit| {
+        let given = by_program.and_then(|id| process::inside(map, id)).map(|id| format!("{asked} {id}"));
+        if given.as_ref() == Some(&seen) {
+            return Measure::judged(name, asked.to_string(), Ok(format!("{seen}, by the program's {bit} bit")));
+        }
+        Measure::compared(name, asked.to_string(), seen)
+    };
     vec![
-        Measure::compared("user", identity.uid.to_string(), user),
-        Measure::compared("group", identity.gid.to_string(), group),
+        one("user", identity.uid, user, &uids, gained.uid, "set-user-id"),
+        one("group", identity.gid, group, &gids, gained.gid, "set-group-id"),
         groups_measure(mode, identity, &gids, &status.groups),
     ]
 }

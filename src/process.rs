@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -180,6 +180,15 @@ impl Process {
             Some((line.get(..25)?.trim().to_owned(), hard.parse().ok()))
         };
         Ok(text.lines().skip(1).filter_map(row).collect())
+    }
+
+    /// The file of the program that it runs, to be looked at and not read.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn program(&self) -> io::Result<File> {
+        File::options().read(true).custom_flags(libc::O_PATH).open(self.folder.join("exe"))
     }
 
     /// Its root, to open paths below with `RESOLVE_IN_ROOT`.

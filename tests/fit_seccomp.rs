@@ -10,7 +10,7 @@ mod common;
 mod image;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -157,6 +157,13 @@ fn what_is_done_from_outside_is_recorded_too() {
     let words = ["fit", &image, "--format", "json", "--seccomp", "-p", &publish, "--", script];
     let mut command = root.austere();
     let mut child = command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The port leads to the app in the judged run too, which nobody is asked to use.
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("done from outside") {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended without asking to be used");
+    }
     while !asked(port).contains("alive") {
         assert!(child.try_wait().unwrap().is_none(), "{}", said(&child.wait_with_output().unwrap()));
         thread::sleep(Duration::from_millis(20));

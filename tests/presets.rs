@@ -1,6 +1,6 @@
 //! A jail under a preset gives a program what the engine gives it: compared with recordings of real engines.
 //!
-//! `scripts/presets/record` made them: the recorder, which is this very program, ran in the engine and wrote down what it found and what the
+//! `scripts/record-presets` made them: the recorder, which is this very program, ran in the engine and wrote down what it found and what the
 //! kernel answered. Here it runs in the jail. Every difference is explained below, or is a failure.
 
 // A helper that fails fails the test, and a harness prints.
@@ -26,9 +26,13 @@ type Record = BTreeMap<String, String>;
 const RECORD: &str = "AUSTERE_RECORD";
 
 /// A preset, its recording, and whether it was made with the hardening flags.
-const RECORDINGS: [(&str, &str, bool); 4] = [
+const RECORDINGS: [(&str, &str, bool); 8] = [
+    ("docker@26.1", "docker-26.1-strict", true),
+    ("docker@26.1", "docker-26.1-plain", false),
     ("docker@20.10", "docker-20.10-strict", true),
     ("docker@20.10", "docker-20.10-plain", false),
+    ("kubernetes@containerd-1.7", "kubernetes-containerd-1.7-strict", true),
+    ("kubernetes@containerd-1.7", "kubernetes-containerd-1.7-plain", false),
     ("podman@4.3", "podman-4.3-strict", true),
     ("podman@4.3", "podman-4.3-plain", false),
 ];

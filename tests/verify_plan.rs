@@ -10,6 +10,10 @@ mod common;
 #[path = "common/image.rs"]
 mod image;
 
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
 use callers::{Caller, busybox, callers};
 use image::Image;
 use serde_json::{Value, json};
@@ -164,5 +168,64 @@ fn stubborn_wants_what_it_does_not_get() {
         assert!(verdict["app"]["stdout_tail"].as_str().unwrap().contains("there is a shell"), "{verdict:#}");
         let relaxation = verdict["relaxations"][0].as_str().unwrap();
         assert!(relaxation.starts_with("--tmpfs /run:") && relaxation.contains("mode=1777"), "{relaxation}");
+    }
+}
+
+#[test]
+fn a_published_port_must_answer_and_leads_to_the_app() {
+    for caller in callers() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let published = |inside: u16| format!("127.0.0.1:{free}:{inside}");
+        // The published port counts, not the exposed one.
+        for (exposed, inside, expected) in [("9/tcp", 8080, ""), ("8080/tcp", 9, "D49")] {
+            let flags = ["-p", &published(inside), "--timeout", "2"];
+            let Some((verdict, cause)) = verdict(&caller, SERVER, &[exposed], &flags) else { return };
+            assert_eq!(cause.is_empty(), expected.is_empty(), "{}: {verdict:#}", caller.mode());
+            assert_eq!(verdict["probes"].as_array().unwrap().len(), 1, "{verdict:#}");
+        }
+        // The app is there for a caller of the host while it is judged, twice, with the same port.
+        let page = caller
+            .put("page", &image("printf 'HTTP/1.1 200 OK\\r\\n\\r\\npage' | nc -l -p 8080; exit 0", &[]).unwrap());
+        let visitor = std::thread::spawn(move || {
+            let visit = || -> std::io::Result<String> {
+                let mut answer = String::new();
+                TcpStream::connect(("127.0.0.1", free))?.read_to_string(&mut answer)?;
+                Ok(answer)
+            };
+            let mut answers = 0;
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while answers < 2 && Instant::now() < deadline {
+                answers += usize::from(visit().is_ok_and(|answer| answer.ends_with("page")));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            answers
+        });
+        let (verdict, code) = caller.judge(&[&page, "-p", &published(8080), "--exit", "0", "--repeat", "2"]);
+        assert_eq!((code, visitor.join().unwrap()), (0, 2), "{}: {verdict:#}", caller.mode());
+        let taken = TcpListener::bind(("127.0.0.1", free)).unwrap();
+        let output = caller.verify(&[&page, "-p", &published(8080)]);
+        assert_eq!(output.status.code(), Some(2), "{}", common::said(&output));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("127.0.0.1:{free}")));
+        drop(taken);
+    }
+}
+
+#[test]
+fn a_program_that_its_own_bit_makes_root_is_judged_as_docker_runs_it() {
+    let Ok(program) = std::fs::read("/bin/busybox") else { return common::skip("busybox: no /bin/busybox") };
+    let layer = image::Layer::new().file_of("suid/id", 0o4755, 0, 0, &program);
+    let image = Image::of(layer).config(json!({ "Entrypoint": ["/suid/id"] }));
+    for caller in callers().iter().filter(|caller| caller.is_root()) {
+        let reference = caller.put("image", &image);
+        let flags = ["--exit", "0", "--cap-add", "CHOWN", "--security-opt", "no-new-privileges=false"];
+        for (flags, expected) in
+            [(&flags[..], Some("65532 0, by the program's set-user-id bit")), (&flags[..2], Some("65532"))]
+        {
+            let (verdict, code) = caller.judge(&[&[reference.as_str()], flags].concat());
+            assert_eq!(code, 0, "{verdict:#}");
+            let user =
+                verdict["measures"].as_array().unwrap().iter().find(|measure| measure["name"] == "user").unwrap();
+            assert_eq!(user["read_back"].as_str(), expected, "{verdict:#}");
+        }
     }
 }

@@ -203,7 +203,6 @@ pub(super) fn search(
     begun: Begun<'_>,
     wanted: &SeccompArgs,
 ) -> anyhow::Result<Fit> {
-    let slots = wanted.slots()?;
     if session.barred.is_some() {
         return Ok(Fit { reason: "this host lets no jail be built".to_owned(), ..Fit::default() });
     }
@@ -240,11 +239,10 @@ pub(super) fn search(
         }
     };
     let budget = Budget { runs: args.search.max_runs, until };
-    let wishes = Wishes { ports: [&wishes.ports[..], &wanted.ports()].concat(), ..wishes.clone() };
-    let mut jails = Jails::new(session, &wishes, plan, begun.user, begun.baseline);
+    let mut jails = Jails::new(session, wishes, plan, begun.user, begun.baseline);
     let found = fit::search(&mut jails, &facts, preset.tmpfs, known, budget, &mut tell)?;
     let seccomp = (wanted.seccomp && found.status == Reached::Reached)
-        .then(|| wanted.minimal(&mut jails, &found.set, &slots, &mut tell))
+        .then(|| wanted.minimal(&mut jails, &found.set, &wishes.slots, &mut tell))
         .transpose()?;
     Ok(Fit {
         status: found.status,

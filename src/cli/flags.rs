@@ -1,7 +1,11 @@
 //! Flag values that several commands take. Each is understood completely or refused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
+
+use anyhow::Context as _;
+
+use crate::netns::slot::Slot;
 
 /// `-e NAME=VALUE`, or `-e NAME` for the caller's own value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,29 @@ pub(super) struct Publish {
     pub ip: Option<IpAddr>,
     pub host: u16,
     pub container: u16,
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct PublishArgs {
+    /// Pass connections to HOST on to the app's port CONTAINER; for `verify` it is a port that must answer [repeatable]
+    #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", help_heading = "Jail")]
+    pub publish: Vec<Publish>,
+}
+
+impl PublishArgs {
+    /// Takes the ports of the host.
+    pub fn bind(&self) -> anyhow::Result<Vec<Slot>> {
+        let slot = |publish: &Publish| {
+            let host = SocketAddr::new(publish.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), publish.host);
+            Slot::bind(host, publish.container).with_context(|| format!("listening on {host} for --publish"))
+        };
+        self.publish.iter().map(slot).collect()
+    }
+
+    /// The ports of the app.
+    pub fn ports(&self) -> Vec<u16> {
+        self.publish.iter().map(|publish| publish.container).collect()
+    }
 }
 
 /// A flag value that is refused.

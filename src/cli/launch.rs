@@ -3,6 +3,7 @@
 mod surroundings;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::Context;
 
@@ -17,7 +18,7 @@ use crate::ids::{self, Identity};
 use crate::image::{self, Protocol};
 use crate::jail::{Spec, Stdio};
 use crate::landlock;
-use crate::netns;
+use crate::netns::{self, slot::Slot};
 use crate::platform::Platform;
 use crate::profile::account::Account;
 use crate::profile::file::File;
@@ -40,6 +41,8 @@ pub(super) struct Wishes {
     pub(super) guarding: Guarding,
     /// The ports that are spoken to, besides those the image exposes.
     pub(super) ports: Vec<u16>,
+    /// Ports of the host that lead to it.
+    pub(super) slots: Arc<[Slot]>,
     /// What the app may use.
     pub(super) limits: cgroup::Limits,
     /// Measures to leave out, for tests of the read-back.
@@ -51,8 +54,8 @@ pub(super) struct Wishes {
 impl Wishes {
     /// With nothing said but what the app may do and use.
     pub(super) fn new(profile: Profile, limits: cgroup::Limits) -> Self {
-        let (ports, without) = (Vec::new(), Vec::new());
-        Wishes { profile, guarding: Guarding::Stays, ports, limits, without, refusal: None }
+        let (ports, slots, without) = (Vec::new(), Arc::new([]), Vec::new());
+        Wishes { profile, guarding: Guarding::Stays, ports, slots, limits, without, refusal: None }
     }
 }
 
@@ -93,6 +96,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             binds,
             working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },
             termination_log: preset.termination_log,
+            mtab: preset.mtab,
             files: [surroundings::files(profile)?, surroundings::passwd(session, profile, &working_dir)].concat(),
             placed: placed(profile, account, ids),
             working_dir,

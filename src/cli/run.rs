@@ -1,6 +1,5 @@
 //! `austere run`: the same jail, for a person.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::container::ContainerArgs;
-use super::flags::Publish;
+use super::flags::PublishArgs;
 use super::launch;
 use super::manifest::{self, ManifestArgs};
 use super::profile::ProfileArgs;
@@ -21,7 +20,7 @@ use super::usage::UsageArgs;
 use crate::host;
 use crate::jail::subject::{End, Subject};
 use crate::jail::{self, App, StartError, Stdio};
-use crate::netns::slot::Slot;
+use crate::netns::slot;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
 use crate::seal::Guarding;
@@ -52,9 +51,8 @@ pub(super) struct Args {
     pub profile: ProfileArgs,
     #[command(flatten)]
     pub container: ContainerArgs,
-    /// Pass connections to HOST on to the app's port CONTAINER [repeatable]
-    #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", help_heading = "Jail")]
-    pub publish: Vec<Publish>,
+    #[command(flatten)]
+    pub published: PublishArgs,
 
     /// Keep the guard of the seal there, to tell who tried an exec
     #[arg(long, help_heading = "Jail")]
@@ -89,7 +87,7 @@ pub(super) fn run(args: Args) -> ExitCode {
 
 fn run_app(mut args: Args) -> anyhow::Result<ExitCode> {
     args.profile.settle(&mut args.container, &mut args.usage, &mut args.files)?;
-    let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
+    let slots = args.published.bind()?.into();
     let manifest = args.manifest.read()?;
     let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
     let session = session::prepare_to_run(&reference, &files)?;
@@ -99,7 +97,8 @@ fn run_app(mut args: Args) -> anyhow::Result<ExitCode> {
     let flags = (&args.container, &args.usage, &args.arguments[..]);
     let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
     wishes.guarding = if args.watch_exec { Guarding::Stays } else { Guarding::Leaves };
-    wishes.ports = args.publish.iter().map(|publish| publish.container).collect();
+    wishes.slots = slots;
+    wishes.ports = args.published.ports();
     if let Some(refusal) = &wishes.refusal {
         anyhow::bail!("{}", refusal.message);
     }
@@ -128,9 +127,7 @@ fn run_app(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(door) = jail.app.door().filter(|_| args.watch_exec) {
         door.listen(|refused| eprintln!("austere: {}", smoke::told(refused)));
     }
-    for slot in slots {
-        slot.serve(jail.app.room());
-    }
+    let _open = slot::open(&wishes.slots, jail.app.room()).context("opening the published ports")?;
     let end = wait(&mut jail.app, &signals)?;
     for finding in smoke::limits_met(&jail.app.limits_met()) {
         eprintln!("austere: {}", finding.message);
@@ -139,11 +136,6 @@ fn run_app(mut args: Args) -> anyhow::Result<ExitCode> {
         End::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(COULD_NOT)),
         End::Signaled(number) => ExitCode::from(u8::try_from(128 + number).unwrap_or(COULD_NOT)),
     })
-}
-
-fn bind(publish: &Publish) -> anyhow::Result<Slot> {
-    let host = SocketAddr::new(publish.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), publish.host);
-    Slot::bind(host, publish.container).with_context(|| format!("listening on {host} for --publish"))
 }
 
 fn signals() -> anyhow::Result<SignalFd> {
@@ -201,7 +193,7 @@ mod tests {
     fn what_follows_the_dashes_is_the_app_s() {
         let args = line(&["example:hello", "-p", "8080:80", "-e", "A=b", "--", "-p", "--user"]).unwrap();
         assert_eq!(args.arguments, ["-p", "--user"]);
-        assert_eq!(args.publish, ["8080:80".parse().unwrap()]);
+        assert_eq!(args.published.publish, ["8080:80".parse().unwrap()]);
         assert_eq!(args.container.env, ["A=b".parse().unwrap()]);
     }
 

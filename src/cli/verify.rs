@@ -18,6 +18,7 @@ use anyhow::Context;
 use super::Format;
 use super::container::ContainerArgs;
 use super::fit::{self, SearchArgs, SeccompArgs};
+use super::flags::PublishArgs;
 use super::launch;
 use super::manifest::{self, ManifestArgs};
 use super::profile::{self, ProfileArgs};
@@ -78,6 +79,8 @@ pub(super) struct Args {
     pub dry_run: bool,
     #[command(flatten)]
     pub container: ContainerArgs,
+    #[command(flatten)]
+    pub published: PublishArgs,
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
     pub trace: Option<PathBuf>,
@@ -173,16 +176,19 @@ pub(super) fn judged(args: &Args, fits: Option<&SeccompArgs>) -> anyhow::Result<
     if let Some(path) = &args.phases {
         phases::tell(path).with_context(|| format!("opening {}", path.display()))?;
     }
+    // A port that is taken is said before the image is fetched.
+    let slots = args.published.bind()?.into();
     let manifest = args.manifest.read()?;
     let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;
     let session = session::prepare_to_run(&reference, &files)?;
     let config = &session.opened.image.config;
     let settings = manifest.as_ref().map(|manifest| &manifest.settings);
-    let plan = args.plan.plan_with(config, settings)?;
+    let plan = args.plan.plan_with(config, settings, &args.published.ports())?;
     let flags = (&args.container, &args.usage, &args.arguments[..]);
     let mut wishes = manifest::wishes(manifest.as_ref(), &session, &files, flags)?;
     wishes.without.clone_from(&args.without_measure);
-    wishes.ports = plan.probes.iter().filter_map(smoke::plan::Probe::port).collect();
+    wishes.ports = plan.probes.iter().filter_map(smoke::plan::Probe::port).chain(args.published.ports()).collect();
+    wishes.slots = slots;
 
     let command = launch::command_line(config, &wishes.profile);
     let disk = args.levels.look(&session, &command)?;

@@ -224,7 +224,7 @@ fn argument(condition: &Condition) -> Value {
 mod tests {
     use super::*;
     use crate::profile::seccomp::{Conditions, Profile, shipped};
-    use crate::seccomp::{SeccompData, compile, evaluate, number};
+    use crate::seccomp::{SeccompData, compile, evaluate};
 
     fn policy(name: &str) -> Policy {
         resolved(shipped(name).unwrap())

@@ -6,6 +6,7 @@ use std::io;
 use super::report::Report;
 use super::stdio::Pumps;
 use super::{Confinement, Spec};
+use crate::ids::gained::Gained;
 use crate::measure::Measure;
 use crate::netns::Room;
 use crate::process::{NAMESPACES, Process};
@@ -48,8 +49,9 @@ impl Before {
                 return (vec![Measure::unverified("jail", "a process to ask", error.to_string())], Err(error));
             }
         };
-        let mut measures = ids::read_back(&app, spec.ids, &spec.identity);
-        measures.push(caps::read_back(&app, spec.bounding, spec.permitted, spec.ambient));
+        let gained = if spec.no_new_privs { Gained::default() } else { Gained::by_program(&app) };
+        let mut measures = ids::read_back(&app, spec.ids, &spec.identity, gained);
+        measures.push(caps::read_back(&app, spec.bounding, spec.permitted, spec.ambient, gained.capabilities()));
         if spec.no_new_privs {
             measures.push(no_new_privs(&app));
         }

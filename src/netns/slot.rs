@@ -1,23 +1,26 @@
-//! The letter slot: connections to a port of the host, carried to a port of the room.
+//! The letter slot: connections to ports of the host, carried to ports of the room.
 //!
-//! No bridge, no packet filter, no helper process: a thread that has joined the room's network connects there, and two threads carry the bytes
-//! of each connection.
+//! No bridge, no packet filter, no helper process: one thread, which has joined the room's network, carries the bytes of all connections. It ends
+//! with the room, since the next jail can only be built by a process of one thread.
 
-use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::thread;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
 
 use super::Room;
 
-/// How often it is looked whether a slot is to be closed, in milliseconds.
-const SLICE: u8 = 50;
+/// Connections at a time; further ones wait in the kernel's queue.
+const MOST: usize = 256;
+/// Bytes under way in each direction of a connection.
+const BUFFER: usize = 16 << 10;
 
-/// A port of the host that leads into a room.
+/// A port of the host that is taken for a port of a room.
 #[derive(Debug)]
 pub struct Slot {
     listener: TcpListener,
@@ -25,130 +28,251 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes the host's address; connections wait until [`Slot::serve`].
+    /// Takes the host's address; connections wait until [`open`].
     ///
     /// # Errors
     ///
     /// bind(2): EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL.
     pub fn bind(host: SocketAddr, port: u16) -> io::Result<Self> {
-        Ok(Slot { listener: TcpListener::bind(host)?, port })
-    }
-
-    /// Carries connections until `over`, in threads of its own that have ended when this returns. The app in the room has to be gone by then, as
-    /// its side of a connection is waited for.
-    pub fn serve_until(&self, room: &Room, over: &AtomicBool) {
-        thread::scope(|scope| {
-            let mut callers: Vec<Weak<TcpStream>> = Vec::new();
-            while !over.load(Ordering::Acquire) {
-                let mut ready = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-                if !poll(&mut ready, SLICE).is_ok_and(|ready| ready > 0) {
-                    continue;
-                }
-                let Ok((connection, _)) = self.listener.accept() else { continue };
-                // Whoever carries it closes it: a caller whose app is not there yet is not kept waiting.
-                let connection = Arc::new(connection);
-                callers.retain(|caller| caller.strong_count() > 0);
-                callers.push(Arc::downgrade(&connection));
-                scope.spawn(move || drop(carry(&connection, room, self.port)));
-            }
-            for caller in callers.iter().filter_map(Weak::upgrade) {
-                // One that has left is no loss.
-                let _ = caller.shutdown(Shutdown::Both);
-            }
-        });
-    }
-
-    /// Carries connections from now on until the process ends, in threads of its own.
-    pub fn serve(self, room: Arc<Room>) {
-        thread::spawn(move || {
-            // An accept that fails (the caller left, descriptors ran out) leaves the next one a chance.
-            for connection in self.listener.incoming().flatten() {
-                let room = Arc::clone(&room);
-                thread::spawn(move || {
-                    // The caller sees a connection that is closed, as behind any proxy whose server is not there.
-                    let _ = carry(&connection, &room, self.port);
-                });
-            }
-        });
+        let listener = TcpListener::bind(host)?;
+        listener.set_nonblocking(true)?;
+        Ok(Slot { listener, port })
     }
 }
 
-fn carry(outside: &TcpStream, room: &Room, port: u16) -> io::Result<()> {
-    room.join()?;
-    let inside = TcpStream::connect((room.address(), port))?;
-    let (mut from_outside, mut to_inside) = (outside.try_clone()?, inside.try_clone()?);
-    let forth = thread::spawn(move || {
-        let _ = io::copy(&mut from_outside, &mut to_inside);
-        let _ = to_inside.shutdown(Shutdown::Write);
-    });
-    let (mut from_inside, mut to_outside) = (inside, outside);
-    let _ = io::copy(&mut from_inside, &mut to_outside);
-    let _ = outside.shutdown(Shutdown::Write);
-    let _ = forth.join();
-    Ok(())
+/// Slots that are open, until this is dropped. The ports stay taken.
+#[derive(Debug)]
+pub struct Open {
+    end: Option<PipeWriter>,
+    carrier: Option<JoinHandle<()>>,
+}
+
+/// Carries connections from now on, in a thread of its own; nothing where there are no slots.
+///
+/// # Errors
+///
+/// pipe(2), dup(2) or the thread was refused.
+pub fn open(slots: &[Slot], room: Arc<Room>) -> io::Result<Option<Open>> {
+    if slots.is_empty() {
+        return Ok(None);
+    }
+    let (reader, writer) = io::pipe()?;
+    let slots: Vec<Slot> = slots
+        .iter()
+        .map(|slot| Ok(Slot { listener: slot.listener.try_clone()?, port: slot.port }))
+        .collect::<io::Result<_>>()?;
+    let carrier = thread::Builder::new().name("slots".to_owned()).spawn(move || {
+        // Without a way into the room there is nobody to lead callers to; they wait until the end.
+        if room.join().is_ok() {
+            let _ = carry(&slots, &room, &reader);
+        }
+    })?;
+    Ok(Some(Open { end: Some(writer), carrier: Some(carrier) }))
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(carrier) = self.carrier.take() {
+            let _ = carrier.join();
+        }
+    }
+}
+
+fn carry(slots: &[Slot], room: &Room, end: &PipeReader) -> io::Result<()> {
+    let mut lines: Vec<Line> = Vec::new();
+    loop {
+        let mut asked = vec![PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+        let free = lines.len() < MOST;
+        asked.extend(slots.iter().filter(|_| free).map(|slot| PollFd::new(slot.listener.as_fd(), PollFlags::POLLIN)));
+        for line in &lines {
+            asked.extend(line.interests().map(|(socket, events)| PollFd::new(socket, events)));
+        }
+        match poll(&mut asked, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let is_over = asked.first().is_some_and(|end| end.any() == Some(true));
+        drop(asked);
+        // Reading and writing again is cheap where nothing came, and there are few lines.
+        lines.retain_mut(|line| line.step().is_ok_and(|()| !line.is_done()));
+        if is_over {
+            return Ok(());
+        }
+        for slot in slots.iter().filter(|_| free) {
+            // An accept that fails (the caller left, descriptors ran out) leaves the next one a chance. Where the app does not answer, the caller
+            // sees a connection that is closed, as behind any proxy whose server is not there.
+            if let Ok((outside, _)) = slot.listener.accept()
+                && let Ok(line) = Line::new(outside, room, slot.port)
+            {
+                lines.push(line);
+            }
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Line {
+    outside: TcpStream,
+    inside: TcpStream,
+    connected: bool,
+    forth: Flow,
+    back: Flow,
+}
+
+impl Line {
+    fn new(outside: TcpStream, room: &Room, port: u16) -> io::Result<Self> {
+        outside.set_nonblocking(true)?;
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let inside = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+        match connect(inside.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(room.address(), port))) {
+            Ok(()) | Err(Errno::EINPROGRESS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let (forth, back) = (Flow::default(), Flow::default());
+        Ok(Line { outside, inside: inside.into(), connected: false, forth, back })
+    }
+
+    /// What there is to wait for. A socket with nothing to wait for is left out: poll(2) would speak of its end again and again.
+    fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let of = |reads: &Flow, writes: &Flow| {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::POLLIN, self.connected && reads.wants());
+            events.set(PollFlags::POLLOUT, self.connected && writes.holds());
+            events
+        };
+        let mut inside = of(&self.back, &self.forth);
+        inside.set(PollFlags::POLLOUT, !self.connected || self.forth.holds());
+        let both = [(self.outside.as_fd(), of(&self.forth, &self.back)), (self.inside.as_fd(), inside)];
+        both.into_iter().filter(|(_, events)| !events.is_empty())
+    }
+
+    fn step(&mut self) -> io::Result<()> {
+        if !self.connected {
+            if let Some(error) = self.inside.take_error()? {
+                return Err(error);
+            }
+            self.connected = self.inside.peer_addr().is_ok();
+        }
+        if self.connected {
+            self.forth.step(&self.outside, &self.inside)?;
+            self.back.step(&self.inside, &self.outside)?;
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.forth.is_shut && self.back.is_shut
+    }
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+struct Flow {
+    bytes: Vec<u8>,
+    sent: usize,
+    is_ended: bool,
+    is_shut: bool,
+}
+
+impl Flow {
+    fn holds(&self) -> bool {
+        self.sent < self.bytes.len()
+    }
+
+    fn wants(&self) -> bool {
+        !self.is_ended && !self.holds()
+    }
+
+    /// Carries on until one side would have to be waited for.
+    fn step(&mut self, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+        // A sender who is fast must not keep the others waiting.
+        for _ in 0..16 {
+            if self.wants() {
+                self.bytes.resize(BUFFER, 0);
+                let read = ready(from.read(&mut self.bytes))?;
+                self.bytes.truncate(read.unwrap_or(0));
+                self.sent = 0;
+                self.is_ended = read == Some(0);
+            }
+            if self.holds() {
+                self.sent += ready(to.write(&self.bytes[self.sent..]))?.unwrap_or(0);
+            }
+            if self.holds() || !self.is_ended && self.bytes.is_empty() {
+                return Ok(());
+            }
+            if self.is_ended {
+                if !self.is_shut {
+                    self.is_shut = true;
+                    to.shutdown(Shutdown::Write)?;
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was done at once; nothing where it would have had to wait.
+fn ready(done: io::Result<usize>) -> io::Result<Option<usize>> {
+    match done {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-
     use super::*;
 
-    #[test]
-    fn what_goes_in_comes_out_at_the_other_side() {
+    /// An app that answers each caller once, in capitals.
+    fn app(callers: usize) -> (u16, JoinHandle<()>) {
         let app = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = app.local_addr().unwrap().port();
-        let echo = thread::spawn(move || {
-            let (mut connection, _) = app.accept().unwrap();
-            let mut text = String::new();
-            connection.read_to_string(&mut text).unwrap();
-            connection.write_all(text.to_uppercase().as_bytes()).unwrap();
+        let thread = thread::spawn(move || {
+            for _ in 0..callers {
+                let (mut connection, _) = app.accept().unwrap();
+                let mut text = String::new();
+                connection.read_to_string(&mut text).unwrap();
+                connection.write_all(text.to_uppercase().as_bytes()).unwrap();
+            }
         });
-        let slot = Slot::bind("127.0.0.1:0".parse().unwrap(), port).unwrap();
-        let address = slot.listener.local_addr().unwrap();
-        slot.serve(Arc::new(Room::host()));
+        (port, thread)
+    }
+
+    fn answer(address: SocketAddr, letter: &str) -> String {
         let mut caller = TcpStream::connect(address).unwrap();
-        caller.write_all(b"letter").unwrap();
+        caller.write_all(letter.as_bytes()).unwrap();
         caller.shutdown(Shutdown::Write).unwrap();
         let mut answer = String::new();
         caller.read_to_string(&mut answer).unwrap();
-        assert_eq!(answer, "LETTER");
+        answer
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_at_the_other_side() {
+        let (port, echo) = app(2);
+        let slots = [Slot::bind("127.0.0.1:0".parse().unwrap(), port).unwrap()];
+        let address = slots[0].listener.local_addr().unwrap();
+        let room = Arc::new(Room::host());
+        let open = super::open(&slots, Arc::clone(&room)).unwrap();
+        let long = "letter".repeat(200_000);
+        assert!(answer(address, &long) == long.to_uppercase());
+        drop(open);
+        // The port is still taken, and leads into the next room; who calls meanwhile waits.
+        let (caller, _open) = (thread::spawn(move || answer(address, "next")), super::open(&slots, room).unwrap());
+        assert_eq!(caller.join().unwrap(), "NEXT");
         echo.join().unwrap();
     }
 
     #[test]
-    fn a_caller_is_not_kept_waiting_for_an_app_that_is_not_there() {
+    fn a_caller_of_nobody_is_let_down() {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let slot = Slot::bind("127.0.0.1:0".parse().unwrap(), nobody).unwrap();
-        let address = slot.listener.local_addr().unwrap();
-        let (room, over) = (Room::host(), AtomicBool::new(false));
-        thread::scope(|scope| {
-            scope.spawn(|| slot.serve_until(&room, &over));
-            let mut answer = Vec::new();
-            let read = TcpStream::connect(address).unwrap().read_to_end(&mut answer);
-            over.store(true, Ordering::Release);
-            assert!(answer.is_empty() && read.is_ok_and(|count| count == 0));
-        });
-    }
-
-    #[test]
-    fn a_slot_closes_although_a_caller_stays() {
-        let app = TcpListener::bind("127.0.0.1:0").unwrap();
-        let slot = Slot::bind("127.0.0.1:0".parse().unwrap(), app.local_addr().unwrap().port()).unwrap();
-        let address = slot.listener.local_addr().unwrap();
-        let (room, over) = (Room::host(), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let serving = scope.spawn(|| slot.serve_until(&room, &over));
-            let mut caller = TcpStream::connect(address).unwrap();
-            // The app answers, and goes away.
-            let (mut connection, _) = app.accept().unwrap();
-            connection.write_all(b"hello").unwrap();
-            let mut answer = [0; 5];
-            caller.read_exact(&mut answer).unwrap();
-            drop(connection);
-            over.store(true, Ordering::Release);
-            serving.join().unwrap();
-            assert_eq!(caller.read(&mut answer).unwrap(), 0);
-        });
+        let slots = [Slot::bind("127.0.0.1:0".parse().unwrap(), nobody).unwrap()];
+        let _open = super::open(&slots, Arc::new(Room::host())).unwrap();
+        let mut caller = TcpStream::connect(slots[0].listener.local_addr().unwrap()).unwrap();
+        assert!(matches!(caller.read(&mut [0]), Ok(0) | Err(_)));
     }
 }

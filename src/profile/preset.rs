@@ -62,6 +62,9 @@ pub struct Preset {
     /// There is a file /dev/termination-log that the app may write to.
     #[serde(default)]
     pub termination_log: bool,
+    /// /etc/mtab leads to /proc/mounts where the image has none.
+    #[serde(default = "yes")]
+    pub mtab: bool,
 }
 
 /// How an engine mounts a tmpfs of which only the path is given.

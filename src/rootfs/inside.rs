@@ -69,7 +69,7 @@ pub(super) fn make_working_dir(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), 
     Ok(())
 }
 
-/// `/etc/mtab` where the image has none, as engines make it.
+/// `/etc/mtab` where the image has none, as docker and podman make it.
 pub(super) fn link_mounts(root: BorrowedFd<'_>) -> Result<(), Refusal> {
     let etc = make_dir(root, "/etc", Mode::from_bits_truncate(0o755))?;
     match symlinkat("/proc/mounts", etc.as_fd(), "mtab") {

@@ -54,6 +54,8 @@ pub struct Plan {
     pub working_dir_owner: (u32, u32),
     /// An empty file in /dev that everybody may write to.
     pub termination_log: bool,
+    /// `/etc/mtab` is made where the image has none.
+    pub mtab: bool,
     /// Files that engines write: path and content.
     pub files: Vec<(String, String)>,
     /// Files with content of their own, in folders of a tmpfs too. They come after those.
@@ -111,7 +113,9 @@ pub fn apply(plan: &Plan) -> Result<Assembled, Refusal> {
     let mut declared = writable::volumes(plan, root)?;
     inside::write_files(plan, root)?;
     inside::make_working_dir(plan, root)?;
-    inside::link_mounts(root)?;
+    if plan.mtab {
+        inside::link_mounts(root)?;
+    }
     kernel::mount_proc(root)?;
     kernel::mount_sys(plan, root)?;
     let junk = devices::mount_dev(plan, root, &devices)?;

@@ -1,11 +1,8 @@
 //! A seccomp profile of the app's own: its calls written down, and then the app tried under nothing else.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -14,11 +11,10 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::runner::Jails;
-use crate::cli::flags::Publish;
 use crate::fit::minimal::{self, Minimal};
 use crate::fit::{PROOF, Runner as _, Set};
 use crate::jail::subject::Subject as _;
-use crate::netns::slot::Slot;
+use crate::netns::slot::{self, Slot};
 use crate::profile::seccomp::{Arch, Policy};
 use crate::smoke::Answer;
 use crate::smoke::plan::{self, Plan};
@@ -43,29 +39,12 @@ pub(in crate::cli) struct SeccompArgs {
     /// Write that profile to FILE, in docker's format
     #[arg(short, long, value_name = "FILE", requires = "seccomp")]
     pub(super) output: Option<PathBuf>,
-    /// Let it be used from outside for one more recorded run, until --for has passed or Ctrl-C [repeatable]
-    #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", requires = "seccomp")]
-    publish: Vec<Publish>,
-    /// Record one more run of this length
+    /// Record one more run, of this length, in which the app is used through -p; without it that run ends with Ctrl-C
     #[arg(long = "for", value_name = "SECONDS", value_parser = plan::seconds, requires = "seccomp")]
     length: Option<Duration>,
 }
 
 impl SeccompArgs {
-    /// The host's ports, taken before anything runs.
-    pub(super) fn slots(&self) -> anyhow::Result<Vec<Slot>> {
-        let bind = |publish: &Publish| {
-            let host = SocketAddr::new(publish.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), publish.host);
-            Slot::bind(host, publish.container).with_context(|| format!("listening on {host} for --publish"))
-        };
-        self.publish.iter().map(bind).collect()
-    }
-
-    /// The app's ports that are used from outside.
-    pub(super) fn ports(&self) -> Vec<u16> {
-        self.publish.iter().map(|publish| publish.container).collect()
-    }
-
     /// The profile for an app that works with `set` given back.
     pub(super) fn minimal(
         &self,
@@ -134,33 +113,26 @@ impl Recorder<'_, '_> {
             None => "Ctrl-C ends it".to_owned(),
         };
         self.line(&format!("recording what is done from outside: {ends}"));
-        let (begun, over, app) = (Instant::now(), AtomicBool::new(false), &mut recording.jail.app);
-        let room = app.room();
-        let waited = thread::scope(|scope| {
-            for slot in slots {
-                let (room, over) = (&room, &over);
-                scope.spawn(move || slot.serve_until(room, over));
+        let (begun, app) = (Instant::now(), &mut recording.jail.app);
+        let open = slot::open(slots, app.room()).context("opening the published ports")?;
+        let until = length.map(|length| begun + length);
+        let waited = loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let mut ready = [
+                PollFd::new(app.pidfd().as_fd(), PollFlags::POLLIN),
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            ];
+            let timeout = left.map_or(PollTimeout::NONE, |left| left.try_into().unwrap_or(PollTimeout::MAX));
+            match poll(&mut ready, timeout) {
+                Ok(0) if left.is_none_or(|left| !left.is_zero()) => {}
+                Ok(_) => break Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => break Err(errno),
             }
-            let until = length.map(|length| begun + length);
-            let waited = loop {
-                let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-                let mut ready = [
-                    PollFd::new(app.pidfd().as_fd(), PollFlags::POLLIN),
-                    PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-                ];
-                let timeout = left.map_or(PollTimeout::NONE, |left| left.try_into().unwrap_or(PollTimeout::MAX));
-                match poll(&mut ready, timeout) {
-                    Ok(0) if left.is_none_or(|left| !left.is_zero()) => {}
-                    Ok(_) => break Ok(()),
-                    Err(nix::errno::Errno::EINTR) => {}
-                    Err(errno) => break Err(errno),
-                }
-            };
-            // What it does at its end is a part of what it does.
-            let _ = app.stop(GRACE);
-            over.store(true, Ordering::Release);
-            waited
-        });
+        };
+        // What it does at its end is a part of what it does.
+        let _ = app.stop(GRACE);
+        drop(open);
         waited.context("waiting for the app")?;
         let took = begun.elapsed();
         while signals.read_signal().context("reading a signal")?.is_some() {}

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 use crate::cli::CannotEnforce;
 use crate::cli::launch;
 use crate::cli::session::Session;
@@ -11,6 +13,7 @@ use crate::ids;
 use crate::jail::subject::Subject;
 use crate::jail::{self, StartError, Stdio};
 use crate::measure::Measure;
+use crate::netns::slot;
 use crate::phases::{self, Phase};
 use crate::refusal::{Refusal, Side};
 use crate::smoke::plan::Plan;
@@ -68,6 +71,8 @@ pub(super) fn sighted(
                 let account = &session.account;
                 sight.entered = enter::enter(jail.app.pid(), account.uid, account.gid, programs);
             }
+            // Dropped before the jail, whose successor needs a process of one thread.
+            let _open = slot::open(&wishes.slots, jail.app.room()).context("opening the published ports")?;
             phases::begin(Phase::Probe);
             let outcome = smoke::judge(&mut jail.app, plan);
             let outcome = match jail.app.door() {

@@ -53,8 +53,19 @@ pub(in crate::cli) struct PlanArgs {
 }
 
 impl PlanArgs {
-    /// What was asked for, else what a manifest asks for, else what follows from the image.
-    pub(super) fn plan_with(&self, config: &Config, settings: Option<&Settings>) -> anyhow::Result<Plan> {
+    /// What was asked for, else what a manifest asks for, else what follows from the image, whose ports are the published ones where there are
+    /// such.
+    pub(super) fn plan_with(
+        &self,
+        config: &Config,
+        settings: Option<&Settings>,
+        published: &[u16],
+    ) -> anyhow::Result<Plan> {
+        let mut config = config.clone();
+        if !published.is_empty() {
+            config.exposed_ports = tcp(published);
+        }
+        let config = &config;
         let plan = self.plan(config)?;
         let (Origin::Image, Some(settings)) = (plan.origin, settings) else { return Ok(plan) };
         let timeout = self.timeout.or(settings.timeout).unwrap_or(plan::TIMEOUT);
@@ -65,8 +76,7 @@ impl PlanArgs {
                 // As if the image said so, which is what a port and a health check of a manifest mean.
                 let mut config = config.clone();
                 if !settings.ports.is_empty() {
-                    let port = |port: &u16| ExposedPort { port: *port, protocol: Protocol::Tcp };
-                    config.exposed_ports = settings.ports.iter().map(port).collect();
+                    config.exposed_ports = tcp(&settings.ports);
                 }
                 config.healthcheck = match (&settings.health, settings.engine) {
                     (Some(test), _) => Some(Healthcheck { test: test.clone(), ..Healthcheck::default() }),
@@ -105,6 +115,11 @@ impl PlanArgs {
         };
         Ok(plan.with_grace(self.grace))
     }
+}
+
+/// Ports as if an image exposed them.
+fn tcp(ports: &[u16]) -> Vec<ExposedPort> {
+    ports.iter().map(|port| ExposedPort { port: *port, protocol: Protocol::Tcp }).collect()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
