@@ -294,6 +294,9 @@ fn what_each_layer_did_is_told() {
     assert_eq!(writable, ["/d", "/new"], "not /tmp, where only owners remove");
     assert_eq!(inspection["set_ids"], serde_json::json!({ "/d/x": "4755" }));
     assert_eq!(inspection["files"], 3);
+    // Real ids: the image's files are its root's, and none is the app's.
+    let owned = if common::root() { serde_json::json!([]) } else { Value::Null };
+    assert_eq!(inspection["owned"], owned);
 }
 
 /// Labels of the corpus are of Debian's own names; austere also names links that they leave out.

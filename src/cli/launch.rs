@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::Context;
 
 use super::session::Session;
+use crate::attack::Allowed;
 use crate::caps;
 use crate::cgroup;
 use crate::exec_memory;
@@ -198,12 +199,12 @@ pub(super) fn command_line(config: &image::Config, profile: &Profile) -> Vec<Str
     argv
 }
 
-/// The same specification for a run that is watched.
-pub(super) fn observed(mut spec: Spec, profile: &Profile) -> anyhow::Result<Spec> {
-    if let Some((name, policy)) = policy(profile, spec.bounding, &spec.without)? {
-        let observed = seccomp::compile(&seccomp::observe::observed(&policy));
-        spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
-    }
+/// The same specification for a run that is watched, with every write to a file or without.
+pub(super) fn observed(mut spec: Spec, profile: &Profile, writes: bool) -> anyhow::Result<Spec> {
+    let found = policy(profile, spec.bounding, &spec.without)?;
+    let (name, policy) = found.unwrap_or_else(|| ("unconfined", seccomp::observe::unconfined()));
+    let observed = seccomp::compile(&seccomp::observe::observed(&policy, writes));
+    spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
     Ok(spec)
 }
 
@@ -222,6 +223,15 @@ fn filter(
     let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
     let witness = Witness::choose(&filter.program);
     Ok(Some((filter, witness)))
+}
+
+/// The list of calls that a jail allows; nothing where it is unconfined.
+pub(super) fn allowed(wishes: &Wishes) -> anyhow::Result<Option<Allowed>> {
+    let profile = &wishes.profile;
+    let bounding = caps::Set::from_names(profile.capabilities.iter().map(String::as_str))?;
+    let Some((name, policy)) = policy(profile, bounding, &wishes.without)? else { return Ok(None) };
+    let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
+    Ok(Some(Allowed { profile: name.to_owned(), program: filter.program }))
 }
 
 /// What the app's calls are judged by, with its name for messages; nothing where it is unconfined.

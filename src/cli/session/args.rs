@@ -85,7 +85,7 @@ impl ImageArgs {
     }
 
     /// How the image is looked for.
-    pub(super) fn source(&self) -> anyhow::Result<source::Options> {
+    pub(in crate::cli) fn source(&self) -> anyhow::Result<source::Options> {
         // Files and folders need no store to be found in; whoever has no place for one is told so later.
         let store = self.store_path(store::privileged()).ok();
         Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
