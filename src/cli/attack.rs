@@ -44,6 +44,7 @@ Exit codes: 0 nothing worked, 1 something did, 2 wrong usage or input, 3 the jai
 
 /// Flags of austere's own jail. (A conflict with their groups is no conflict to clap, because some of them have defaults.)
 const OWN_JAIL: [&str; 30] = [
+    "profile",
     "env",
     "env_file",
     "tmpfs",
@@ -73,7 +74,6 @@ const OWN_JAIL: [&str; 30] = [
     "ids",
     "without_measure",
     "expose",
-    "profile",
 ];
 
 #[derive(Debug, clap::Args)]
