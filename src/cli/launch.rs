@@ -198,12 +198,12 @@ pub(super) fn command_line(config: &image::Config, profile: &Profile) -> Vec<Str
     argv
 }
 
-/// The same specification for a run that is watched.
-pub(super) fn observed(mut spec: Spec, profile: &Profile) -> anyhow::Result<Spec> {
-    if let Some((name, policy)) = policy(profile, spec.bounding, &spec.without)? {
-        let observed = seccomp::compile(&seccomp::observe::observed(&policy));
-        spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
-    }
+/// The same specification for a run that is watched, with every write to a file or without.
+pub(super) fn observed(mut spec: Spec, profile: &Profile, writes: bool) -> anyhow::Result<Spec> {
+    let found = policy(profile, spec.bounding, &spec.without)?;
+    let (name, policy) = found.unwrap_or_else(|| ("unconfined", seccomp::observe::unconfined()));
+    let observed = seccomp::compile(&seccomp::observe::observed(&policy, writes));
+    spec.observed = Some(observed.with_context(|| format!("the seccomp profile {name}"))?);
     Ok(spec)
 }
 

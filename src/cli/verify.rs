@@ -1,6 +1,7 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
 pub(super) mod attempt;
+mod doubt;
 mod lenient;
 mod levels;
 mod plan;

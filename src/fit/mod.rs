@@ -7,5 +7,5 @@ mod suggest;
 
 pub use relaxation::{PORT_START, Relaxation, Scratch};
 pub use search::{Budget, Found, Known, PROOF, Runner, Trial, search};
-pub use set::{ApplyError, Given, Set, Why, allowing};
+pub use set::{ApplyError, Given, Set, Why, allowing, allowing_call};
 pub use suggest::{Facts, evidence};

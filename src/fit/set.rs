@@ -183,17 +183,8 @@ impl Set {
                     profile.ulimits.push(limit.parse::<Ulimit>().map_err(setting(what))?);
                 }
                 Relaxation::Syscall(call) => {
-                    let (name, text) = match &profile.seccomp {
-                        Seccomp::Unconfined => continue,
-                        Seccomp::Preset => {
-                            let name = profile.preset.seccomp.clone();
-                            let text = seccomp::shipped(&name).unwrap_or_default().to_owned();
-                            (name, text)
-                        }
-                        Seccomp::Profile(name, text) => (name.clone(), text.clone()),
-                    };
-                    let text = allowing(&text, call).ok_or_else(|| ApplyError::Seccomp(name.clone()))?;
-                    profile.seccomp = Seccomp::Profile(format!("{name} and {call}"), text);
+                    let found = allowing_call(&profile, call);
+                    profile.seccomp = found.ok_or_else(|| ApplyError::Seccomp(profile.preset.seccomp.clone()))?;
                 }
                 Relaxation::Capability(name) => {
                     profile.capabilities.extend(capabilities(name).map_err(setting(what))?);
@@ -204,6 +195,16 @@ impl Set {
         }
         Ok(profile)
     }
+}
+
+/// The filter of `profile` with `call` let through; nothing where it is not of docker's form.
+pub fn allowing_call(profile: &Profile, call: &str) -> Option<Seccomp> {
+    let (name, text) = match &profile.seccomp {
+        Seccomp::Unconfined => return Some(Seccomp::Unconfined),
+        Seccomp::Preset => (&profile.preset.seccomp, seccomp::shipped(&profile.preset.seccomp).unwrap_or_default()),
+        Seccomp::Profile(name, text) => (name, text.as_str()),
+    };
+    Some(Seccomp::Profile(format!("{name} and {call}"), allowing(text, call)?))
 }
 
 /// A profile in docker's form that lets `call` through, whatever it said of it before.

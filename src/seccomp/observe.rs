@@ -3,7 +3,7 @@
 //! The tracer answers a refusal in the policy's place, so the app sees the same errno as without it. Everything else runs at full speed, which
 //! `PTRACE_SYSCALL` alone, with two stops for every call, would not allow.
 
-use crate::profile::seccomp::{Action, Condition, Op, Policy, Rule};
+use crate::profile::seccomp::{Action, Arch, Condition, Flags, Op, Policy, Rule};
 
 /// The message with calls that the policy allows. Every other message is the errno that it answers with; those end at 4095.
 pub const SEEN: u16 = 0x8000;
@@ -183,8 +183,29 @@ fn partly(name: &str) -> Option<(Cases, Cases)> {
     })
 }
 
-/// What `policy` is for a tracer.
-pub fn observed(policy: &Policy) -> Policy {
+/// Calls that are watched only where room seems to be short: each of them stops, and they are many.
+const WRITES: &[&str] =
+    &["write", "writev", "pwrite64", "pwritev", "pwritev2", "copy_file_range", "sendfile", "splice"];
+
+/// Calls that are watched with some arguments only: what [`partly`] knows.
+const PARTLY: &[&str] = &["write", "writev", "mmap", "mprotect", "prctl", "getsockopt", "sendto"];
+
+/// Lets everything through, for an app without a filter that is watched all the same.
+pub fn unconfined() -> Policy {
+    Policy {
+        architectures: Arch::NATIVE.runs().to_vec(),
+        default: Action::Allow,
+        newer: None,
+        foreign: Action::Allow,
+        rules: Vec::new(),
+        flags: Flags::default(),
+    }
+}
+
+/// What `policy` is for a tracer; with `writes`, every write to a file stops too.
+pub fn observed(policy: &Policy, writes: bool) -> Policy {
+    let is_watched = |name: &str| WATCHED.contains(&name) || (writes && WRITES.contains(&name));
+    let partly = |name: &str| if writes && WRITES.contains(&name) { None } else { partly(name) };
     let told = |action| match action {
         Action::Errno(errno) => Action::Trace(errno),
         action => action,
@@ -197,7 +218,7 @@ pub fn observed(policy: &Policy) -> Policy {
                 rules.extend(seen.into_iter().map(|conditions| with(conditions, Action::Trace(SEEN))));
                 rules.extend(unseen.into_iter().map(|conditions| with(conditions, Action::Allow)));
             }
-            (Action::Allow, _) if WATCHED.contains(&rule.name.as_str()) => {
+            (Action::Allow, _) if is_watched(&rule.name) => {
                 rules.push(with(rule.conditions.clone(), Action::Trace(SEEN)));
             }
             (action, _) => rules.push(with(rule.conditions.clone(), told(action))),
@@ -205,12 +226,14 @@ pub fn observed(policy: &Policy) -> Policy {
     }
     if policy.default == Action::Allow {
         // What no rule names is allowed, and to be seen all the same.
-        let unnamed = WATCHED.iter().filter(|name| !policy.rules.iter().any(|rule| rule.name == **name));
-        rules.extend(unnamed.map(|name| Rule {
-            name: (*name).to_owned(),
-            action: Action::Trace(SEEN),
-            conditions: Vec::new(),
-        }));
+        let is_named = |name: &str| policy.rules.iter().any(|rule| rule.name == name);
+        let seen = |name: &str, conditions| Rule { name: name.to_owned(), action: Action::Trace(SEEN), conditions };
+        let whole = WATCHED.iter().chain(WRITES.iter().filter(|_| writes)).filter(|name| !is_named(name));
+        rules.extend(whole.map(|name| seen(name, Vec::new())));
+        for name in PARTLY.iter().filter(|name| !is_named(name)) {
+            let cases = partly(name).map_or_else(Vec::new, |(cases, _)| cases);
+            rules.extend(cases.into_iter().map(|conditions| seen(name, conditions)));
+        }
     }
     Policy {
         rules,
@@ -224,7 +247,7 @@ pub fn observed(policy: &Policy) -> Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::seccomp::{Arch, Conditions, DOCKER, Profile, shipped};
+    use crate::profile::seccomp::{Conditions, DOCKER, Profile, shipped};
     use crate::seccomp::{SeccompData, compile, evaluate, number};
 
     fn docker() -> Policy {
@@ -235,8 +258,13 @@ mod tests {
     /// Every number of every architecture gets the policy's answer, or a stop that stands for it.
     #[test]
     fn nothing_is_answered_otherwise() {
-        let policy = docker();
-        let (plain, traced) = (compile(&policy).unwrap(), compile(&observed(&policy)).unwrap());
+        for (policy, writes) in [(docker(), false), (docker(), true), (unconfined(), false), (unconfined(), true)] {
+            same_answers(&policy, writes);
+        }
+    }
+
+    fn same_answers(policy: &Policy, writes: bool) {
+        let (plain, traced) = (compile(policy).unwrap(), compile(&observed(policy, writes)).unwrap());
         let arguments = [[0; 6], [1; 6], [2; 6], [39; 6], [5; 6], [u64::MAX; 6], [0x7e02_0000; 6]];
         for arch in Arch::NATIVE.runs() {
             for (number, args) in (0..600).flat_map(|number| arguments.map(|args| (number, args))) {
@@ -256,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_is_often_done_and_tells_nothing_does_not_stop() {
-        let traced = compile(&observed(&docker())).unwrap();
+        let traced = compile(&observed(&docker(), false)).unwrap();
         let stops = |name: &str, args| {
             let data = SeccompData::new(Arch::NATIVE, number(Arch::NATIVE, name).unwrap(), args);
             evaluate(&traced.program, &data) & libc::SECCOMP_RET_ACTION_FULL == libc::SECCOMP_RET_TRACE
@@ -271,6 +299,13 @@ mod tests {
         {
             assert!(stops(name, args), "{name}");
         }
+        // Without a filter the same.
+        let open = compile(&observed(&unconfined(), false)).unwrap();
+        let data = |fd| SeccompData::new(Arch::NATIVE, number(Arch::NATIVE, "write").unwrap(), first(fd));
+        let action = |program, fd| evaluate(program, &data(fd)) & libc::SECCOMP_RET_ACTION_FULL;
+        assert_eq!([2, 3].map(|fd| action(&open.program, fd)), [libc::SECCOMP_RET_TRACE, libc::SECCOMP_RET_ALLOW]);
+        let writes = compile(&observed(&docker(), true)).unwrap();
+        assert_eq!([2, 3].map(|fd| action(&writes.program, fd)), [libc::SECCOMP_RET_TRACE; 2]);
         assert!(!stops("prctl", first(15)) && !stops("sendto", first(1)) && stops("sendto", [1; 6]));
     }
 }

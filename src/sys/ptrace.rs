@@ -65,6 +65,18 @@ pub fn take(pid: Pid) {
     unsafe { libc::waitpid(pid.as_raw(), ptr::null_mut(), flags) };
 }
 
+/// The address that a thread stumbled over, which stands before a signal for that (`PTRACE_GETSIGINFO`).
+///
+/// # Errors
+///
+/// ESRCH: it was killed meanwhile. EINVAL: it stands elsewhere.
+pub fn fault_address(pid: Pid) -> Result<u64, Errno> {
+    let info = nix::sys::ptrace::getsiginfo(pid)?;
+    // SAFETY: si_addr(3) reads a part of the siginfo_t that the kernel has written whole; with another signal it is only meaningless.
+    let address = unsafe { info.si_addr() };
+    Ok(u64::try_from(address.addr()).unwrap_or_default())
+}
+
 /// How a stopped thread goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {

@@ -26,6 +26,10 @@ pub(super) fn path(tid: Pid, call: &Call) -> Option<String> {
     match (call.shape.at, call.shape.does) {
         (At::Path(argument), _) => named(None, argument),
         (At::Dir(dir, argument), _) => named(Some(args[dir]), argument),
+        // A pipe or a socket has no path that would say anything.
+        (At::Fd(argument), Does::Write | Does::WriteVector | Does::Fill) => {
+            place::descriptor(tid, args[argument]).filter(|path| path.starts_with('/'))
+        }
         (At::Fd(argument), _) => place::descriptor(tid, args[argument]),
         (At::None, Does::Bind) => Address::read(tid, args[1], args[2]).map(|address| shown(tid, &address)),
         (At::None, Does::Connect(at)) => Address::read(tid, args[at], args[at + 1]).map(|address| shown(tid, &address)),

@@ -49,6 +49,8 @@ pub(super) enum Does {
     Write,
     /// The same, from several places.
     WriteVector,
+    /// Writes to a file.
+    Fill,
     /// Changes a limit or a priority.
     Limit,
     /// Anything else.
@@ -122,8 +124,10 @@ pub(super) fn shape(name: &str) -> Shape {
         | "setfsgid" | "capset" => (Does::Become, At::None),
         "getuid" | "geteuid" | "getgid" | "getegid" | "getresuid" | "getresgid" => (Does::Ask, At::None),
         "prctl" => (Does::Prctl, At::None),
-        "write" => (Does::Write, At::None),
-        "writev" => (Does::WriteVector, At::None),
+        "write" => (Does::Write, Fd(0)),
+        "writev" => (Does::WriteVector, Fd(0)),
+        "pwrite64" | "pwritev" | "pwritev2" | "sendfile" => (Does::Fill, Fd(0)),
+        "copy_file_range" | "splice" => (Does::Fill, Fd(2)),
         "setrlimit" | "prlimit64" | "setpriority" | "sched_setscheduler" | "sched_setparam" | "sched_setattr"
         | "sched_setaffinity" | "ioprio_set" => (Does::Limit, At::None),
         _ => (Does::Other, At::None),
@@ -139,7 +143,7 @@ impl Shape {
                 let flags = i32::try_from(open_flags & 0xffff_ffff).unwrap_or(0);
                 flags & libc::O_ACCMODE != libc::O_RDONLY || flags & (libc::O_CREAT | libc::O_TRUNC) != 0
             }
-            Does::Make | Does::Remove | Does::Change => true,
+            Does::Make | Does::Remove | Does::Change | Does::Fill | Does::Write | Does::WriteVector => true,
             _ => false,
         }
     }

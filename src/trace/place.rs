@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, fstat};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::Pid;
 
@@ -29,6 +30,25 @@ pub(super) fn program(pid: Pid) -> Option<String> {
 pub(super) fn descriptor(pid: Pid, fd: u64) -> Option<String> {
     let fd = i32::try_from(fd & 0xffff_ffff).ok()?;
     link(pid, &format!("fd/{fd}"))
+}
+
+/// The file that is mapped at an address of a process.
+pub(super) fn mapped(pid: Pid, address: u64) -> Option<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let holds = |line: &&str| {
+        let ends = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        ends.and_then(|(from, to)| Some((number(from)?, number(to)?)))
+            .is_some_and(|(from, to)| (from..to).contains(&address))
+    };
+    let line = maps.lines().find(holds)?;
+    let path = &line[line.find('/')?..];
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    let root = std::fs::read_link(format!("/proc/{pid}/root")).ok()?;
+    match Path::new(path).strip_prefix(&root) {
+        Ok(rest) => Some(format!("/{}", rest.to_string_lossy())),
+        Err(_) => Some(path.to_owned()),
+    }
 }
 
 /// `path` of a call, made absolute: from the folder of `dir`, else from the working directory.
@@ -68,6 +88,16 @@ fn tidy(path: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Files(OwnedFd);
 
+/// The room of a file system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) is_tmpfs: bool,
+    /// In bytes.
+    pub(super) size: u64,
+    pub(super) is_full: bool,
+    pub(super) no_more_files: bool,
+}
+
 /// Something in them.
 #[derive(Debug)]
 pub(super) struct Thing {
@@ -100,6 +130,18 @@ impl Thing {
     /// The permission bits, with set-id and sticky.
     pub(super) fn mode(&self) -> u32 {
         self.stat.st_mode & 0o7777
+    }
+
+    /// How much room its file system has, and how much of that is left.
+    pub(super) fn room(&self) -> Option<Room> {
+        let (kind, all) = (fstatfs(&self.fd).ok()?, fstatvfs(&self.fd).ok()?);
+        let size = all.blocks().checked_mul(all.fragment_size())?;
+        Some(Room {
+            is_tmpfs: kind.filesystem_type() == TMPFS_MAGIC,
+            size,
+            is_full: all.blocks_available() == 0,
+            no_more_files: all.files() > 0 && all.files_available() == 0,
+        })
     }
 
     /// Whether it is a folder.

@@ -21,7 +21,7 @@ use crate::jail::subject::End;
 use crate::profile::seccomp::Arch;
 use crate::seccomp::observe::SEEN;
 use crate::seccomp::{audit_arch, name};
-use crate::sys::ptrace::{Report, Resume, Stop, resume, skip, syscall_info, take, wait};
+use crate::sys::ptrace::{Report, Resume, Stop, fault_address, resume, skip, syscall_info, take, wait};
 
 /// Follows the app until it has ended.
 pub(super) fn follow(gate: &Gate) -> Timeline {
@@ -117,8 +117,31 @@ impl Tracer<'_> {
         if status == libc::SIGTRAP | 0x80 {
             return self.returned(tid);
         }
+        if signal == libc::SIGBUS && self.live {
+            self.no_page(tid);
+        }
         // A signal on its way to the app.
         resume(tid, self.onward(tid), signal)
+    }
+
+    /// A page of a file that is mapped could not be had: on a tmpfs that is full.
+    fn no_page(&mut self, tid: Pid) {
+        let path = fault_address(tid).ok().and_then(|address| place::mapped(tid, address));
+        let (Some(path), Some(index)) = (path, self.recorder.process(tid)) else { return };
+        let refused = Refused {
+            pid: tid,
+            call: "mmap",
+            does: Does::Map(None),
+            path: Some(&path),
+            errno: libc::ENOSPC,
+            writes: true,
+            wants: 0,
+        };
+        let (wall, why) = wall::judge(&refused);
+        let why = why.map(|why| format!("SIGBUS, for a page of it could not be had; {why}"));
+        let seen =
+            Seen { call: "mmap", path: Some(path), errno: libc::ENOSPC, wall, why, writes: true, ..Seen::default() };
+        self.recorder.add(tid, index, Kind::Failed, seen);
     }
 
     /// A thread in a call is awaited at that call's end.
@@ -249,6 +272,8 @@ impl Tracer<'_> {
         let writes = call.shape.writes(arguments::open_flags(tid, call));
         match call.shape.does {
             // What a script throws away, nobody is told.
+            // To a file: only what fails is told.
+            Does::Write | Does::WriteVector if !(1..=2).contains(&(call.args[0] & 0xffff_ffff)) => {}
             Does::Write | Does::WriteVector if place::descriptor(tid, call.args[0]).as_deref() == Some("/dev/null") => {
                 return;
             }

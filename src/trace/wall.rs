@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use super::calls::Does;
 use super::place::{Files, Thing, above};
 use super::timeline::Wall;
+use crate::cgroup::amount::Bytes;
 use crate::process::{Process, inside};
 
 /// A call that failed.
@@ -101,9 +102,12 @@ pub(super) fn judge(refused: &Refused<'_>) -> (Option<Wall>, Option<String>) {
         libc::EINVAL if matches!(refused.does, Does::Become | Does::Own) => not_permitted(refused)
             .map(|(wall, why)| (wall, format!("{why} (EPERM where the jail has more than one id)"))),
         libc::EMFILE => limit(refused.pid, "Max open files"),
-        libc::EDQUOT | libc::ENOSPC => {
-            Some((Wall::Limit, "there is no room left where it was to be written".to_owned()))
-        }
+        libc::EDQUOT | libc::ENOSPC => match room(refused) {
+            // The host's disk is no wall of the jail.
+            Some((false, why)) => return (None, Some(why)),
+            Some((true, why)) => Some((Wall::Limit, why)),
+            None => Some((Wall::Limit, "there is no room left where it was to be written".to_owned())),
+        },
         _ => None,
     };
     match found {
@@ -117,6 +121,28 @@ type Found = Option<(Wall, String)>;
 fn limit(pid: Pid, name: &str) -> Found {
     let hard = Process::open(pid.as_raw()).ok()?.hard_limits().ok()?.remove(name)??;
     Some((Wall::Limit, format!("{} is {hard}", name.to_lowercase())))
+}
+
+/// Whether it is a tmpfs that has no room, with a sentence about it.
+fn room(refused: &Refused<'_>) -> Option<(bool, String)> {
+    let (path, files) = (refused.path?, Files::of(refused.pid)?);
+    let ways = above(path);
+    let mut nearest = std::iter::once(path).chain(ways.iter().rev().map(String::as_str));
+    let (mut mount, thing) = nearest.find_map(|path| Some((path, files.find(path, true)?)))?;
+    for above in nearest {
+        match files.find(above, true) {
+            Some(folder) if folder.stat.st_dev == thing.stat.st_dev => mount = above,
+            _ => break,
+        }
+    }
+    let room = thing.room()?;
+    let size = Bytes(room.size);
+    let why = match (room.is_tmpfs, room.no_more_files) {
+        (true, true) if !room.is_full => format!("`{mount}` is a tmpfs that holds no more files"),
+        (true, _) => format!("`{mount}` is a tmpfs of {size}, which is full"),
+        (false, _) => format!("`{mount}` lies on a file system of {size} that has no room: the host's, or a quota"),
+    };
+    Some((room.is_tmpfs, why))
 }
 
 fn read_only(refused: &Refused<'_>) -> (Wall, String) {

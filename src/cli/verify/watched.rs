@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::doubt;
 use crate::cli::launch;
 use crate::cli::session::Session;
+use crate::jail::subject::End;
 use crate::jail::{StartError, Stdio};
 use crate::refusal::Side;
 use crate::smoke::plan::Plan;
@@ -19,8 +21,10 @@ use crate::verdict::{Baseline, diagnose};
 
 /// An app that is not ready by then is not waited for in a run that only explains.
 const LONGEST: Duration = Duration::from_secs(10);
-/// What a watched app is given more than it took, at least.
-const ALLOWANCE: Duration = Duration::from_secs(2);
+/// What a watched app is given more than it took, at least: on a busy machine a run that only explains must not end before the app does.
+const ALLOWANCE: Duration = Duration::from_secs(5);
+/// How many times as long as unwatched an app may take: one that forks without end is that much slower under emulation.
+const SLOWER: u32 = 10;
 
 /// Runs the app once more and watches it, so that the outcome can say why.
 pub(super) fn tell(
@@ -31,7 +35,11 @@ pub(super) fn tell(
     baseline: Baseline,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    let Some(run) = run(session, wishes, plan, outcome)? else { return Ok(()) };
+    let Some(mut run) = run(session, wishes, plan, outcome)? else { return Ok(()) };
+    if outcome.answer == Answer::Fails && run.outcome.answer != Answer::Works && !diagnose::is_clear(outcome) {
+        let timeline = &mut run.timeline;
+        with_facts(session, baseline, |facts| doubt::settle(session, wishes, plan, outcome, facts, timeline))??;
+    }
     if let Some(to) = trace {
         write(&run.timeline, to)?;
     }
@@ -46,9 +54,9 @@ pub(in crate::cli) fn run(
     judged: &Outcome,
 ) -> anyhow::Result<Option<Run>> {
     let spec = launch::spec(session, wishes, Stdio::Captured)?;
-    let spec = launch::observed(spec, &wishes.profile)?;
+    let spec = launch::observed(spec, &wishes.profile, lacks_room(judged))?;
     let mut plan = plan.clone();
-    let took = judged.ended_at.map_or(LONGEST, |at| at * 3 + ALLOWANCE);
+    let took = judged.ended_at.map_or(LONGEST, |at| at * SLOWER + ALLOWANCE);
     plan.timeout = plan.timeout.min(took.max(ALLOWANCE));
     match trace::run(&spec, &plan) {
         Ok(run) => Ok(Some(run)),
@@ -59,6 +67,17 @@ pub(in crate::cli) fn run(
     }
 }
 
+/// Whether an app that failed may have found no room: it says so, or a page of a file could not be had.
+fn lacks_room(judged: &Outcome) -> bool {
+    const SAYS: [&str; 7] =
+        ["no space left", "enospc", "disk full", "disk is full", "device full", "os error 28", "quota exceeded"];
+    let says = |bytes: &Vec<u8>| {
+        let text = String::from_utf8_lossy(bytes).to_lowercase();
+        SAYS.iter().any(|words| text.contains(words))
+    };
+    judged.end == Some(End::Signaled(libc::SIGBUS)) || says(&judged.output.stderr) || says(&judged.output.stdout)
+}
+
 /// Says why: what was seen in the watched run becomes the outcome's findings.
 pub(in crate::cli) fn explain(
     session: &Session,
@@ -66,6 +85,20 @@ pub(in crate::cli) fn explain(
     baseline: Baseline,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
+    with_facts(session, baseline, |facts| match outcome.answer {
+        Answer::Works => outcome.findings.extend(diagnose::degraded(&run.timeline, facts)),
+        // A run that worked this time shows nothing of why the other did not.
+        _ if run.outcome.answer == Answer::Works => {}
+        _ => diagnose::explain(outcome, diagnose::diagnose(&run.timeline, facts)),
+    })
+}
+
+/// What is known of the image besides.
+fn with_facts<T>(
+    session: &Session,
+    baseline: Baseline,
+    work: impl FnOnce(&diagnose::Facts<'_>) -> T,
+) -> anyhow::Result<T> {
     let view = session.view()?;
     let set_id = |special: &&Special| matches!(special.kind, SpecialKind::SetId { .. });
     let specials = session.facts().into_iter().flat_map(|facts| &facts.specials);
@@ -79,13 +112,7 @@ pub(in crate::cli) fn explain(
         set_ids: &set_ids,
         baseline,
     };
-    match outcome.answer {
-        Answer::Works => outcome.findings.extend(diagnose::degraded(&run.timeline, &facts)),
-        // A run that worked this time shows nothing of why the other did not.
-        _ if run.outcome.answer == Answer::Works => {}
-        _ => diagnose::explain(outcome, diagnose::diagnose(&run.timeline, &facts)),
-    }
-    Ok(())
+    Ok(work(&facts))
 }
 
 /// Writes the timeline: to standard error (`-`), or to a file; as JSON lines where its name says so.

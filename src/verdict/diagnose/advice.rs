@@ -39,7 +39,11 @@ impl Place {
         let capability = event.why.as_deref().and_then(capability).unwrap_or("NAME");
         let program = event.program.rsplit('/').next().unwrap_or_default();
         let path_port = path.rsplit_once(':').map_or_else(String::new, |(_, port)| port.to_owned());
+        let (room, size) = event.why.as_deref().and_then(room).unwrap_or((&dir, 0));
+        let (room, double) = (room.to_owned(), twice(size));
         let words = vec![
+            ("{room}", room),
+            ("{double}", double),
             ("{scratch}", scratch(event, facts)),
             ("{mount}", mount(&path).to_owned()),
             ("{dir}", dir),
@@ -74,12 +78,37 @@ fn folder(path: &str) -> &str {
     }
 }
 
-/// `CAP_CHOWN` of a sentence, as docker writes it.
-fn capability(why: &str) -> Option<&str> {
+/// The first capability that a sentence names, as docker writes it: `CHOWN` of `CAP_CHOWN`.
+pub fn capability(why: &str) -> Option<&str> {
     let start = why.find("CAP_")? + 4;
     let rest = &why[start..];
     let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len());
     Some(&rest[..end])
+}
+
+/// The tmpfs of a sentence, and its size in bytes.
+fn room(why: &str) -> Option<(&str, u64)> {
+    let (path, rest) = why.split_once("` is a tmpfs of ")?;
+    let mut words = rest.split([' ', ',']);
+    let number: u64 = words.next()?.parse().ok()?;
+    let unit = match words.next()? {
+        "TiB" => 40,
+        "GiB" => 30,
+        "MiB" => 20,
+        "KiB" => 10,
+        _ => 0,
+    };
+    Some((path.rsplit('`').next()?, number.checked_shl(unit)?))
+}
+
+/// Twice as many bytes, as docker takes them.
+fn twice(bytes: u64) -> String {
+    match bytes.saturating_mul(2) {
+        0 => "SIZE".to_owned(),
+        size if size.trailing_zeros() >= 20 => format!("{}m", size >> 20),
+        size if size.trailing_zeros() >= 10 => format!("{}k", size >> 10),
+        size => size.to_string(),
+    }
 }
 
 /// The folder that a program was loaded from.
@@ -137,6 +166,10 @@ mod tests {
     fn words_are_found() {
         assert_eq!(capability("the app, user 65532, has no CAP_CHOWN and"), Some("CHOWN"));
         assert_eq!(capability("nothing"), None);
+        assert_eq!(room("`/tmp` is a tmpfs of 64 MiB, which is full"), Some(("/tmp", 64 << 20)));
+        assert_eq!(room("SIGBUS; `/dev/shm` is a tmpfs of 500 bytes, which is full"), Some(("/dev/shm", 500)));
+        assert_eq!(room("`/tmp` is a tmpfs that holds no more files"), None);
+        assert_eq!([0, 3 << 20, 5 << 10, 7].map(twice), ["SIZE", "6m", "10k", "14"]);
         assert_eq!(folder("/a/b"), "/a");
         assert_eq!(folder("/a"), "/");
         assert_eq!(mount("/tmp/a/b.so"), "/tmp");

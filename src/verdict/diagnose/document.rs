@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::rules::{Match, Rule, Seen, rules};
 
-/// Where the table of the zoo begins and ends in the document; `tests/zoo.rs` writes it.
+/// Where the table of the zoo begins and ends in the document; `tests/zoo` writes it.
 pub const ZOO: [&str; 2] = ["<!-- the zoo -->\n", "<!-- the end of the zoo -->\n"];
 
 const HEAD: &str = "\
@@ -15,6 +15,7 @@ const HEAD: &str = "\
 
 An image that fails is run three times: once to judge, once without hardening, and once more in the same jail with a tracer beside it, which sees
 what the app was refused. `austere verify --trace` shows that run, `--trace=FILE` writes it to a file, as JSON lines where its name ends in `.jsonl`.
+Where the app says that there was no room (`No space left on device`), or died of SIGBUS, each of its writes is watched as well.
 An app that passes is watched with `--trace` only; what it was refused is then a notice.
 
 The first finding is the cause: the call that was fatal, with its path and error, and the wall that refused it. Programs are refused much that they shrug
@@ -23,7 +24,9 @@ when its process got nothing done afterwards, when that process ended with a fai
 It counts for less when the program did the same elsewhere with success, or said that it goes on. Where no call failed, it is what was asked last.
 
 The wall is found by looking at what the kernel looked at: owner, group and mode of each folder on the way, mount flags, capabilities, limits. What the
-system call filter refuses is seen as it happens.
+system call filter refuses is seen as it happens. Where that leaves a doubt, the app is watched once more with that one wall away (without Landlock, with
+the capability, with the call let through by the filter), and the finding says what that run showed: `shown by a run without Landlock`, or that it was refused
+there as well.
 
 `relax` in a finding has the docker flags that would give back what is missing; the advice says what would be better: a change to the image.
 
@@ -74,6 +77,8 @@ fn shown(text: &str) -> String {
     let words = [
         ("{scratch}", "FOLDER:uid=65532"),
         ("{mount}", "FOLDER"),
+        ("{room}", "FOLDER"),
+        ("{double}", "SIZE"),
         ("{dir}", "FOLDER"),
         ("{path}", "PATH"),
         ("{uid}", "65532"),
@@ -127,7 +132,7 @@ pub fn document() -> String {
     text.push_str("\n## The zoo\n\n");
     text.push_str(
         "A static program that fails in each of these ways is run in the jail, as root and as an ordinary user, and a twin of it that does not fail. \
-         `tests/zoo.rs` has the steps.\n\n",
+         `tests/zoo` has the steps.\n\n",
     );
     text.push_str(&ZOO.concat());
     text

@@ -17,6 +17,7 @@ use crate::trace::timeline::{Event, Kind};
 use crate::verdict::Baseline;
 use rank::{Candidate, Context, SURE};
 
+pub use advice::capability;
 pub use document::{ZOO, codes, document, explain as explained};
 pub use rules::{Match, Ready, Rule, Seen, rules};
 
@@ -90,6 +91,19 @@ pub fn diagnose(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
+/// The event that is the cause, as an index: a call that failed, where one can be sure of it.
+pub fn cause(timeline: &Timeline, facts: &Facts<'_>) -> Option<usize> {
+    let context = Context {
+        timeline,
+        volumes: facts.volumes,
+        set_ids: facts.set_ids,
+        works_unhardened: facts.baseline == Baseline::Works,
+    };
+    let candidates = context.candidates();
+    let first = candidates.first().filter(|first| first.score >= SURE && first.event.kind == Kind::Failed)?;
+    timeline.events.iter().position(|event| std::ptr::eq(event, first.event))
+}
+
 /// What was refused to an app that works all the same, as notices.
 pub fn degraded(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
     let context = Context { timeline, volumes: facts.volumes, set_ids: facts.set_ids, works_unhardened: true };
@@ -119,15 +133,18 @@ pub fn give_capabilities(outcome: &mut Outcome, files: &[Finding]) {
     }
 }
 
+/// Whether an outcome says by itself what is wrong.
+pub fn is_clear(outcome: &Outcome) -> bool {
+    outcome.findings.iter().any(|finding| {
+        finding.role == Role::Cause && (CLEAR.contains(&finding.code.as_str()) || finding.call.is_some())
+    })
+}
+
 /// Puts what was diagnosed into an outcome: the cause takes the place of what only says that the app failed.
 pub fn explain(outcome: &mut Outcome, diagnosed: Vec<Finding>) {
     let is_cause = |finding: &Finding| finding.role == Role::Cause;
-    let is_clear = outcome
-        .findings
-        .iter()
-        .any(|finding| is_cause(finding) && (CLEAR.contains(&finding.code.as_str()) || finding.call.is_some()));
     let mut diagnosed = diagnosed;
-    if is_clear {
+    if is_clear(outcome) {
         for finding in diagnosed.iter_mut().filter(|finding| is_cause(finding)) {
             finding.role = Role::Contributing;
         }

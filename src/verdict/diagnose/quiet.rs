@@ -107,10 +107,14 @@ impl Context<'_> {
         };
         let before = || self.timeline.events.iter().filter(|event| event.first_seq < at).filter(fits);
         // Several folders that were tried in turn: the first.
+        let is_named = |event: &&Event| {
+            let name = event.path.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+            name.len() >= 3 && words::has_word(line, name)
+        };
         let event = if rule.rule.code == "D32" || rule.rule.code == "D35" {
             before().find(|event| event.writes)
         } else {
-            before().next_back()
+            before().rfind(is_named).or_else(|| before().next_back())
         };
         let event = event.or_else(|| self.timeline.events.iter().rfind(|event| event.kind == Kind::Ended))?;
         Some(Candidate { event, rule, score: 80.0 + self.fate(event), mention })

@@ -56,10 +56,17 @@ impl Context<'_> {
                 _ => None,
             });
         }
-        found.extend(self.said());
+        let said = self.said();
+        found.extend(said.clone());
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.event.seq.cmp(&a.event.seq)));
         if let Some(first) = found.first().map(|best| Self::first_of_its_kind(best, &found)) {
             found.swap(0, first);
+        }
+        // Of one call the app's own words say more than its path does.
+        if let (Some(said), Some(best)) = (said, found.first_mut().filter(|best| best.event.kind == Kind::Failed))
+            && best.event.seq == said.event.seq
+        {
+            *best = said;
         }
         found
     }

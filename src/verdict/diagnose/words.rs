@@ -206,7 +206,7 @@ fn says_call(line: &str, call: &str) -> bool {
 }
 
 /// Whether `word` stands in `line` by itself, and not as a part of a longer name.
-fn has_word(line: &str, word: &str) -> bool {
+pub(super) fn has_word(line: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     line.match_indices(word).any(|(at, _)| {
         let (before, after) = (line[..at].chars().next_back(), line[at + word.len()..].chars().next());

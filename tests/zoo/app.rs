@@ -1,40 +1,51 @@
 //! What the app in the zoo's image does: the steps on its command line, one after another.
 //!
 //! A step is a manner and an act: `must:mkdir:/data` ends the app with a complaint when it is refused, `quiet:` without one, `warn:` says so and
-//! goes on, `try:` just goes on. `serve` at the end listens on port 8080.
+//! goes on, `try:` just goes on. `words:` are those of the next complaint. `serve` at the end listens on port 8080.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use austere::sys::seccomp::Harmless;
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
-use nix::unistd::{Gid, Uid, chroot, geteuid, setgid, setgroups, setuid};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::{AccessFlags, Gid, Uid, chroot, faccessat, geteuid, setgid, setgroups, setuid};
 
 /// Marks a command line as the zoo's.
 pub const FLAG: &str = "--zoo";
 
 /// Plays the steps. Gives the exit code.
 pub fn play(steps: &[String]) -> u8 {
+    let mut words = None;
     for step in steps {
         let (manner, act) = step.split_once(':').unwrap_or((step, ""));
         if manner == "serve" {
             serve();
         }
+        if manner == "words" {
+            words = Some(act);
+            continue;
+        }
         let (verb, target) = act.split_once(':').unwrap_or((act, ""));
         let Err(error) = perform(verb, target) else { continue };
         match manner {
             "must" => {
-                complain(&format!("fatal: {}: {error}", said(verb, target)));
+                match words {
+                    Some(words) => complain(words),
+                    None => complain(&format!("fatal: {}: {error}", said(verb, target))),
+                }
                 return 1;
             }
             "quiet" => return 111,
@@ -156,6 +167,38 @@ fn perform(verb: &str, target: &str) -> io::Result<()> {
             let status = Command::new("/proc/self/exe").arg(FLAG).args(steps).status()?;
             if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
         }
+        "socket-child" => {
+            // The same, with a socket as its standard output.
+            let (socket, _other) = UnixStream::pair()?;
+            let steps = target.split(',').map(|step| step.replace('=', ":"));
+            let status = Command::new("/proc/self/exe").arg(FLAG).args(steps).stdout(OwnedFd::from(socket)).status()?;
+            if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
+        }
+        "run" => succeeds(Command::new(target).status()?),
+        "library" => {
+            // A program that brings its libraries.
+            let folder = Path::new(target);
+            if folder != Path::new("/opt/lib") {
+                fs::copy("/opt/lib/libc.so.6", folder.join("libc.so.6"))?;
+            }
+            succeeds(Command::new("/opt/dynamic").env("LD_LIBRARY_PATH", folder).status()?)
+        }
+        "device" => Ok(mknod(target, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))?),
+        "owner" => {
+            let is_own = fs::metadata(target)?.uid() == geteuid().as_raw();
+            if is_own { Ok(()) } else { Err(io::Error::other("it is another's")) }
+        }
+        "access" => Ok(faccessat(AT_FDCWD, target, AccessFlags::R_OK, AtFlags::AT_EACCESS)?),
+        "ask" => UnixStream::connect(target).map(drop),
+        "files" => {
+            setrlimit(Resource::RLIMIT_NOFILE, 32, 32)?;
+            (0..64).map(|_| File::open(target)).collect::<io::Result<Vec<_>>>().map(drop)
+        }
+        "fill" => {
+            // More than a small tmpfs holds.
+            let mut file = File::create(Path::new(target).join("fill"))?;
+            file.write_all(&vec![1; 4 << 20])
+        }
         "sleep" => {
             std::thread::sleep(Duration::from_millis(number().into()));
             Ok(())
@@ -166,6 +209,10 @@ fn perform(verb: &str, target: &str) -> io::Result<()> {
         }
         _ => panic!("{verb} is no act; {}", Path::new(target).display()),
     }
+}
+
+fn succeeds(status: ExitStatus) -> io::Result<()> {
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("it ended with {status}"))) }
 }
 
 fn serve() -> ! {
