@@ -81,7 +81,11 @@ enum To {
 }
 
 /// Runs, or reads what was run before.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    if args.verify.dry_run {
+        return verify::run(args.verify);
+    }
+    args.verify.settle()?;
     anyhow::ensure!(!args.from || !args.to.is_empty(), "--from needs --to: whom is the fit for?");
     let (mut order, code) = if args.from {
         let Some(Reference::Path(path)) = &args.verify.image else {
@@ -109,7 +113,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             To::Podman => order.handed_to(Target::Podman),
             To::Compose => order.handed_to(Target::Compose),
             To::Kubernetes => order.handed_to(Target::Kubernetes),
-            To::Seccomp => profile(&order.fit.relaxations, &args.verify.files.preset.seccomp)?,
+            To::Seccomp => profile(&order.fit.relaxations, &args.verify.files.preset().seccomp)?,
         })?;
     }
     Ok(code)
@@ -147,7 +151,7 @@ fn order(verdict: &Verdict) -> anyhow::Result<Order> {
 
 /// Puts the fit into the verdict, with its set in the words of each engine.
 pub(super) fn hand_over(mut verdict: Verdict, fit: Fit) -> anyhow::Result<Verdict> {
-    verdict.fit = fit;
+    verdict = verdict.with_fit(fit);
     if verdict.fit.status == Reached::Reached {
         let order = order(&verdict)?;
         verdict.fit.docker = Some(order.handed_to(Target::Docker));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::clean;
+use super::{clean, listed};
 use crate::finding::{Finding, Severity};
 use crate::measure::{Measure, MeasureStatus};
 use crate::smoke::{ProbeStatus, span};
@@ -72,7 +72,8 @@ fn ladder(page: &mut Page, verdict: &Verdict) {
     page.section("ladder");
     for rung in &verdict.ladder {
         let (state, style) = reached(rung.status);
-        page.row(state, style, &rung.rung);
+        let flag = rung.flag().filter(|_| rung.status == Reached::NotTried);
+        page.row(state, style, &format!("{}{}", rung.rung, flag.map_or_else(String::new, |flag| format!(" ({flag})"))));
     }
 }
 
@@ -86,6 +87,9 @@ fn levels(page: &mut Page, verdict: &Verdict) {
         let (state, style) = reached(level.status);
         let first = level.evidence.first().map_or_else(String::new, |first| format!(": {}", clean(first)));
         page.row(state, style, &format!("{name} {}{first}", name.meaning()));
+    }
+    for (kind, paths) in verdict.levels.files.iter().flat_map(listed::rows) {
+        page.row(kind, FAINT, &paths);
     }
 }
 

@@ -19,7 +19,7 @@ use std::io;
 
 pub use compile::{CompileError, Filter, compile};
 pub use evaluate::{SeccompData, audit_arch, evaluate};
-pub use table::{name, number};
+pub use table::{name, names, number};
 pub use witness::{Observation, Witness};
 
 use crate::profile::seccomp::kernel_version;

@@ -47,6 +47,11 @@ pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
     CALLS.iter().map(|(name, _)| *name).find(|name| self::number(arch, name) == Some(number))
 }
 
+/// All calls of `arch`, with their numbers.
+pub fn names(arch: Arch) -> impl Iterator<Item = (u32, &'static str)> {
+    CALLS.iter().filter_map(move |(name, numbers)| Some((Numbers(numbers).on(arch)?, *name)))
+}
+
 /// The old way to the same call: on i386, sockets and System V IPC were first reached through one number each, with the
 /// call as first argument (`socketcall`(2), `ipc`(2)). libseccomp applies a rule for `socket` to both ways.
 pub(super) fn multiplexed(arch: Arch, name: &str) -> Option<(&'static str, u64)> {

@@ -61,7 +61,11 @@ impl Verdict {
             manner = format!("{manner}, with {}", relaxations.join(" "));
         }
         let judgement = decide(outcome.answer, &evidence.measures, baseline, &outcome.summary, &manner);
-        let ladder = ladder(outcome.answer, judgement.status, baseline, evidence.is_hardened);
+        let mut ladder = ladder(outcome.answer, judgement.status, baseline, evidence.is_hardened);
+        if judgement.status == Status::Pass && evidence.is_hardened && evidence.relaxations.is_empty() {
+            // Nothing was given back, and there is no less.
+            set(&mut ladder, Rung::MINIMAL, Reached::Reached);
+        }
         let mut findings = [outcome.findings.clone(), evidence.findings].concat();
         findings.sort_by_key(|finding| (finding.role, finding.severity));
         Verdict {
@@ -113,10 +117,28 @@ fn ladder(answer: Answer, status: Status, baseline: Baseline, is_hardened: bool)
     vec![
         step("runs", runs),
         step("read-only, no capabilities, non-root", held),
-        step("no shell inside", Reached::NotTried),
-        step("runs sealed", Reached::NotTried),
-        step("minimal profile", Reached::NotTried),
+        step(Rung::NO_SHELL, Reached::NotTried),
+        step(Rung::SEALED, Reached::NotTried),
+        step(Rung::MINIMAL, Reached::NotTried),
     ]
+}
+
+impl Verdict {
+    /// The same with what was found to be the least, and with the rung that it answers; one that found nothing out changes nothing.
+    #[must_use]
+    pub fn with_fit(mut self, fit: Fit) -> Self {
+        if fit.runs > 0 {
+            set(&mut self.ladder, Rung::MINIMAL, fit.status);
+        }
+        Verdict { fit, ..self }
+    }
+}
+
+/// Answers one step of a ladder.
+pub(super) fn set(ladder: &mut [Rung], name: &str, status: Reached) {
+    for rung in ladder.iter_mut().filter(|rung| rung.rung == name) {
+        rung.status = status;
+    }
 }
 
 impl Durations {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::run::{Level, Levels};
+use super::assemble::set;
+use super::run::{Level, Levels, Rung};
 use super::{Reached, Status, Verdict};
 
 /// A level.
@@ -94,13 +95,8 @@ impl Verdict {
     /// be tried makes it inconclusive.
     #[must_use]
     pub fn with_levels(mut self, levels: Levels, required: &[Name]) -> Self {
-        for rung in &mut self.ladder {
-            match rung.rung.as_str() {
-                "no shell inside" => rung.status = levels.l0.status,
-                "runs sealed" => rung.status = levels.l2.status,
-                _ => {}
-            }
-        }
+        set(&mut self.ladder, Rung::NO_SHELL, levels.l0.status);
+        set(&mut self.ladder, Rung::SEALED, levels.l2.status);
         if self.verdict == Status::Pass
             && let Some(name) = required.iter().find(|name| levels.get(**name).status != Reached::Reached)
         {
