@@ -45,7 +45,6 @@ pub(super) fn follow(gate: &Gate) -> Timeline {
         connecting: HashMap::new(),
         names: HashMap::new(),
         live: false,
-        fault: None,
     };
     loop {
         match wait() {
@@ -82,8 +81,6 @@ struct Tracer<'a> {
     names: HashMap<(u32, u64), &'static str>,
     /// The app's own program has been started.
     live: bool,
-    /// The signal of the fault that ended the app.
-    fault: Option<i32>,
 }
 
 impl Tracer<'_> {
@@ -92,7 +89,7 @@ impl Tracer<'_> {
         self.calls.remove(&tid.as_raw());
         let is_app = tid == self.gate.pid;
         if self.live {
-            let end = self.fault.filter(|_| is_app).map_or(end, End::Signaled);
+            let end = self.recorder.timeline.fault.filter(|_| is_app).map_or(end, End::Signaled);
             self.recorder.ended(tid, end);
         }
         if !is_app {
@@ -138,7 +135,7 @@ impl Tracer<'_> {
         }
         // A fault ends PID 1 too, but not one that is traced: it would stumble for ever.
         if self.recorder.timeline.processes[index].pid == 1 && fault::is_fatal(tid, signal) {
-            self.fault = Some(signal);
+            self.recorder.timeline.fault = Some(signal);
             return libc::SIGKILL;
         }
         signal
