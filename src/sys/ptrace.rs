@@ -65,16 +65,28 @@ pub fn take(pid: Pid) {
     unsafe { libc::waitpid(pid.as_raw(), ptr::null_mut(), flags) };
 }
 
-/// The address that a thread stumbled over, which stands before a signal for that (`PTRACE_GETSIGINFO`).
+/// Takes a stop, as wait(2) does, and leaves the thread where it stands. Before that a thread which took its leader's place by an exec answers
+/// no request but ESRCH: who knows the thread by its former number is not to reach it (Linux 5.13).
+pub fn take_stop(pid: Pid) {
+    let flags = libc::WSTOPPED | libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG;
+    // SAFETY: with a null pointer for the siginfo_t nothing is written.
+    unsafe { libc::waitid(libc::P_PID, pid.as_raw().cast_unsigned(), ptr::null_mut(), flags) };
+}
+
+/// The address that a thread stumbled over, which stands before a signal of the kernel's for that (`PTRACE_GETSIGINFO`); nothing where
+/// somebody sent the signal.
 ///
 /// # Errors
 ///
 /// ESRCH: it was killed meanwhile. EINVAL: it stands elsewhere.
-pub fn fault_address(pid: Pid) -> Result<u64, Errno> {
+pub fn fault_address(pid: Pid) -> Result<Option<u64>, Errno> {
     let info = nix::sys::ptrace::getsiginfo(pid)?;
+    if info.si_code <= 0 {
+        return Ok(None);
+    }
     // SAFETY: si_addr(3) reads a part of the siginfo_t that the kernel has written whole; with another signal it is only meaningless.
     let address = unsafe { info.si_addr() };
-    Ok(u64::try_from(address.addr()).unwrap_or_default())
+    Ok(u64::try_from(address.addr()).ok())
 }
 
 /// How a stopped thread goes on.

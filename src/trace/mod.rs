@@ -5,6 +5,7 @@
 
 mod arguments;
 mod calls;
+mod fault;
 mod memory;
 mod place;
 mod record;

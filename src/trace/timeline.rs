@@ -22,12 +22,15 @@ pub struct Timeline {
     pub threads: usize,
     /// Different events that there was no room for.
     pub dropped: u64,
+    /// The fault for which the tracer ended PID 1, as the kernel would have without it.
+    pub fault: Option<i32>,
 }
 
 impl Timeline {
     /// Adds the end of PID 1, where it was not seen.
     pub(super) fn complete(&mut self, end: End, at: Duration) {
         let Some(first) = self.processes.first_mut().filter(|first| first.end.is_none()) else { return };
+        let end = self.fault.map_or(end, End::Signaled);
         first.end = Some(end);
         first.ended_seq += 1;
         self.events.push(Event {

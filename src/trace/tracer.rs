@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::arguments::{self, Call};
 use super::calls::{Does, shape};
+use super::fault;
 use super::memory::{self, Address};
 use super::place;
 use super::record::{Recorder, Seen, WRITTEN};
@@ -21,7 +22,7 @@ use crate::jail::subject::End;
 use crate::profile::seccomp::Arch;
 use crate::seccomp::observe::SEEN;
 use crate::seccomp::{audit_arch, name};
-use crate::sys::ptrace::{Report, Resume, Stop, fault_address, resume, skip, syscall_info, take, wait};
+use crate::sys::ptrace::{Report, Resume, Stop, resume, skip, syscall_info, take, take_stop, wait};
 
 /// Follows the app until it has ended.
 pub(super) fn follow(gate: &Gate) -> Timeline {
@@ -86,10 +87,11 @@ impl Tracer<'_> {
     /// A thread ended; true when it was the app itself, whose end is left for who judges it.
     fn ended(&mut self, tid: Pid, end: End) -> bool {
         self.calls.remove(&tid.as_raw());
+        let is_app = tid == self.gate.pid;
         if self.live {
+            let end = self.recorder.timeline.fault.filter(|_| is_app).map_or(end, End::Signaled);
             self.recorder.ended(tid, end);
         }
-        let is_app = tid == self.gate.pid;
         if !is_app {
             take(tid);
         }
@@ -117,31 +119,26 @@ impl Tracer<'_> {
         if status == libc::SIGTRAP | 0x80 {
             return self.returned(tid);
         }
-        if signal == libc::SIGBUS && self.live {
-            self.no_page(tid);
-        }
         // A signal on its way to the app.
+        let signal = if self.live { self.delivered(tid, signal) } else { signal };
         resume(tid, self.onward(tid), signal)
     }
 
-    /// A page of a file that is mapped could not be had: on a tmpfs that is full.
-    fn no_page(&mut self, tid: Pid) {
-        let path = fault_address(tid).ok().and_then(|address| place::mapped(tid, address));
-        let (Some(path), Some(index)) = (path, self.recorder.process(tid)) else { return };
-        let refused = Refused {
-            pid: tid,
-            call: "mmap",
-            does: Does::Map(None),
-            path: Some(&path),
-            errno: libc::ENOSPC,
-            writes: true,
-            wants: 0,
-        };
-        let (wall, why) = wall::judge(&refused);
-        let why = why.map(|why| format!("SIGBUS, for a page of it could not be had; {why}"));
-        let seen =
-            Seen { call: "mmap", path: Some(path), errno: libc::ENOSPC, wall, why, writes: true, ..Seen::default() };
-        self.recorder.add(tid, index, Kind::Failed, seen);
+    /// The signal that a thread is to get, where this one is on its way to it.
+    fn delivered(&mut self, tid: Pid, signal: i32) -> i32 {
+        let Some(address) = fault::address(tid, signal) else { return signal };
+        let Some(index) = self.recorder.process(tid) else { return signal };
+        if signal == libc::SIGBUS
+            && let Some(seen) = fault::no_page(tid, address)
+        {
+            self.recorder.add(tid, index, Kind::Failed, seen);
+        }
+        // A fault ends PID 1 too, but not one that is traced: it would stumble for ever.
+        if self.recorder.timeline.processes[index].pid == 1 && fault::is_fatal(tid, signal) {
+            self.recorder.timeline.fault = Some(signal);
+            return libc::SIGKILL;
+        }
+        signal
     }
 
     /// A thread in a call is awaited at that call's end.
@@ -190,6 +187,7 @@ impl Tracer<'_> {
 
     /// A program was started.
     fn executed(&mut self, tid: Pid) -> Result<(), Errno> {
+        take_stop(tid);
         if let Ok(former) = ptrace::getevent(tid)
             && former != libc::c_long::from(tid.as_raw())
             && let Ok(former) = i32::try_from(former)

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -199,6 +200,12 @@ fn perform(verb: &str, target: &str) -> io::Result<()> {
             let mut file = File::create(Path::new(target).join("fill"))?;
             file.write_all(&vec![1; 4 << 20])
         }
+        "thread-exec" => {
+            // Another thread than the first takes its place, as a Go program's may.
+            let exec = || Err(Command::new("/proc/self/exe").args([FLAG, "try:mkdir:/nothing"]).exec());
+            std::thread::spawn(exec).join().unwrap()
+        }
+        "abort" => std::process::abort(),
         "sleep" => {
             std::thread::sleep(Duration::from_millis(number().into()));
             Ok(())

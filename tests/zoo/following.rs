@@ -32,6 +32,27 @@ pub fn a_hundred_threads_and_a_thousand_forks_are_followed() {
     assert_eq!(lines.iter().filter(|line| line["path"] == "/nothing" && line["errno"] == "EROFS").count(), 1000);
 }
 
+/// An exec of another thread than the first, and a fault of PID 1, which a traced one would survive.
+pub fn a_watched_app_ends_as_an_unwatched_one() {
+    let caller = &callers().pop().unwrap();
+    let image = caller.put("zoo", &image());
+    let trace = caller.dir().join("shapes.jsonl");
+    let flag = format!("--trace={}", trace.display());
+    let shapes: [(&str, i32, &str); 2] =
+        [("must:thread-exec:", 0, r#""text":"exit 0""#), ("must:abort:", 1, r#""text":"SIG"#)];
+    for (step, expected, end) in shapes {
+        let (plain, code) = verdict(caller, &image, &["--exit", "0"], &[step]);
+        assert_eq!(code, expected, "{}", short(&plain));
+        let (watched, code) = verdict(caller, &image, &["--exit", "0", &flag], &[step]);
+        assert_eq!(code, expected, "{}", short(&watched));
+        let text = fs::read_to_string(&trace).unwrap();
+        let ended = text.lines().rfind(|line| line.contains(r#""kind":"ended""#)).unwrap();
+        assert!(ended.contains(end) && !ended.contains("SIGKILL"), "{step}: {text}");
+        let refused = text.lines().filter(|line| line.contains(r#""path":"/nothing""#)).count();
+        assert_eq!(refused, usize::from(expected == 0), "{step}: {text}");
+    }
+}
+
 pub fn a_passing_app_is_degraded() {
     let caller = &callers().pop().unwrap();
     let image = caller.put("zoo", &image());

@@ -30,7 +30,7 @@ use serde_json::Value;
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 11] = [
+const TESTS: [Test; 12] = [
     ("the_documentation_has_the_zoo", causes::the_documentation_has_the_zoo),
     ("every_code_has_its_animal", causes::every_code_has_its_animal),
     ("every_code_is_named_and_its_twin_passes", causes::every_code_is_named_and_its_twin_passes),
@@ -42,6 +42,7 @@ const TESTS: [Test; 11] = [
         "a_hundred_threads_and_a_thousand_forks_are_followed",
         following::a_hundred_threads_and_a_thousand_forks_are_followed,
     ),
+    ("a_watched_app_ends_as_an_unwatched_one", following::a_watched_app_ends_as_an_unwatched_one),
     ("a_passing_app_is_degraded", following::a_passing_app_is_degraded),
     ("the_trace_is_written", following::the_trace_is_written),
     ("nothing_is_left_when_it_is_killed", following::nothing_is_left_when_it_is_killed),
