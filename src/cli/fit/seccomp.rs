@@ -118,10 +118,8 @@ impl Recorder<'_, '_> {
         let until = length.map(|length| begun + length);
         let waited = loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let mut ready = [
-                PollFd::new(app.pidfd().as_fd(), PollFlags::POLLIN),
-                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            ];
+            let mut ready =
+                [PollFd::new(app.pidfd().as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             let timeout = left.map_or(PollTimeout::NONE, |left| left.try_into().unwrap_or(PollTimeout::MAX));
             match poll(&mut ready, timeout) {
                 Ok(0) if left.is_none_or(|left| !left.is_zero()) => {}
