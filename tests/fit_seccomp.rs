@@ -175,7 +175,7 @@ fn asked(port: u16) -> String {
     let mut text = String::new();
     if let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) {
         // A minute is for ever here, and a test that hangs is worse than one that fails.
-        connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        connection.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let _ = connection.write_all(b"GET /cgi-bin/alive HTTP/1.0\r\n\r\n");
         let _ = connection.read_to_string(&mut text);
     }
