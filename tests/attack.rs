@@ -14,7 +14,7 @@ use common::said;
 use serde_json::Value;
 
 /// Attempts that have to count whoever calls austere, on every kernel that it runs on.
-const ALWAYS: [&str; 14] = [
+const ALWAYS: [&str; 17] = [
     "exec-path",
     "exec-fd",
     "exec-absolute",
@@ -29,6 +29,9 @@ const ALWAYS: [&str; 14] = [
     "setns",
     "mount-tmpfs",
     "route-out",
+    "connect",
+    "listen-undeclared",
+    "sweep",
 ];
 
 fn attack(caller: &Caller, args: &[&str]) -> (Value, i32) {
@@ -62,7 +65,18 @@ fn nothing_works_in_the_strictest_jail() {
         for name in ALWAYS {
             assert_eq!(one(&report, name)["twin"]["counts"], true, "{}", one(&report, name));
         }
+        is_compared_call_by_call(&report);
     }
+}
+
+fn is_compared_call_by_call(report: &Value) {
+    let sweep = &one(report, "sweep")["sweep"];
+    let native = &sweep["entries"][0];
+    let is_through = |name: &str| native["let_through"].as_array().unwrap().contains(&name.into());
+    assert_eq!((&sweep["profile"], &native["entry"]), (&"sealed".into(), &"native".into()));
+    assert!(is_through("read") && !is_through("keyctl"), "{native}");
+    assert_eq!(native["outside"], Value::Array(vec![]));
+    assert!(native["tried"].as_u64().unwrap() > 1000 && native["twin_outside"].as_u64().unwrap() > 20, "{native}");
 }
 
 #[test]
@@ -82,10 +96,18 @@ fn a_second_exec_works_where_nothing_seals() {
 #[test]
 fn a_wall_that_is_left_out_is_found() {
     for caller in callers() {
-        for (measure, name) in [("seal", "exec-path"), ("seccomp", "keyctl"), ("no-exec-memfd", "memory-file")] {
+        let walls: [(&str, &[&str]); 4] = [
+            ("seal", &["exec-path"]),
+            ("seccomp", &["keyctl", "sweep"]),
+            ("no-exec-memfd", &["memory-file"]),
+            ("landlock", &["listen-undeclared"]),
+        ];
+        for (measure, names) in walls {
             let (report, code) = attack(&caller, &["--preset", "sealed", "--without-measure", measure]);
             assert_eq!(code, 1, "{measure}: {report:#}");
-            assert_eq!(one(&report, name)["escaped"], true, "{measure}: {}", one(&report, name));
+            for name in names {
+                assert_eq!(one(&report, name)["escaped"], true, "{measure}: {}", one(&report, name));
+            }
             assert!(report["broken"].to_string().contains(measure), "{}", report["broken"]);
         }
     }
@@ -104,6 +126,30 @@ fn the_image_s_own_loader_is_of_no_use() {
         assert_eq!(one(&open, "exec-loader")["escaped"], true, "{}", one(&open, "exec-loader"));
         let (sealed, code) = attack(&caller, &[archive, "--preset", "sealed"]);
         assert_eq!((code, &one(&sealed, "exec-loader")["kernel_said"]), (0, &"ENOSYS".into()));
+    }
+}
+
+#[test]
+fn where_no_call_is_forbidden_none_is_a_hole() {
+    let (report, _) = attack(&callers()[0], &["--security-opt", "seccomp=unconfined"]);
+    let sweep = one(&report, "sweep");
+    assert_eq!((&sweep["sweep"]["profile"], &sweep["twin"]["counts"]), (&Value::Null, &false.into()));
+    assert!(sweep["sweep"]["entries"][0]["let_through"].as_array().unwrap().contains(&"keyctl".into()), "{sweep}");
+}
+
+#[test]
+fn a_program_of_the_image_gains_nothing_unless_it_may() {
+    // As a normal user there is one id, and no other to gain.
+    let Some(caller) = callers().into_iter().find(Caller::is_root) else { return };
+    for (image, name) in [("sudo-app", "set-user-id-image"), ("caddy-setcap", "file-capability-image")] {
+        let Some(archive) = common::archive(image) else { return };
+        let archive = archive.to_str().unwrap();
+        let (report, _) = attack(&caller, &[archive]);
+        let held = one(&report, name);
+        assert_eq!((&held["escaped"], &held["twin"]["counts"]), (&false.into(), &true.into()), "{held}");
+        let may = [archive, "--security-opt", "no-new-privileges=false", "--cap-add", "NET_BIND_SERVICE"];
+        let (report, _) = attack(&caller, &may);
+        assert_eq!(one(&report, name)["escaped"], true, "{}", one(&report, name));
     }
 }
 

@@ -232,3 +232,39 @@ fn doctor_knows_the_mode() {
         assert!(check["status"] == status && check.to_string().contains(found), "{check}");
     }
 }
+
+/// The listener is handed out of a user namespace that a setuid helper has mapped: it has to be the same guard there.
+#[test]
+fn the_seal_holds_under_mapped_ids() {
+    let Some(tester) = Tester::new() else { return };
+    let stubborn = ["example:stubborn", "--tmpfs", "/run:mode=1777"];
+    let (open, output) = tester.verify(RANGE, &stubborn);
+    assert_eq!((&open["verdict"], &open["ids"]["mode"]), (&"pass".into(), &"mapped".into()), "{}", said(&output));
+    let (verdict, output) = tester.verify(RANGE, &[&stubborn[..], &["--seal"]].concat());
+    assert_eq!((&verdict["verdict"], &verdict["ids"]["mode"]), (&"fail".into(), &"mapped".into()), "{}", said(&output));
+    let refused = &verdict["findings"][0];
+    assert!(refused["code"] == "second-exec-refused" && refused["path"] == "/bin/sh", "{verdict:#}");
+    let measures = verdict["measures"].as_array().unwrap();
+    assert!(measures.iter().any(|measure| measure["name"] == "seal" && measure["status"] == "holds"), "{verdict:#}");
+    // The guard that leaves, and the one that stays.
+    for (flags, error) in
+        [(&["--seal"][..], "Function not implemented"), (&["--seal", "--watch-exec"], "Permission denied")]
+    {
+        let output = tester.austere(RANGE).arg("run").args(stubborn).args(flags).output().unwrap();
+        assert!(output.status.code() == Some(1) && callers::stderr(&output).contains(error), "{}", said(&output));
+    }
+    let (sealed, output) = tester.verify(RANGE, &["example:hello", "--preset", "sealed", "--require", "L2,L3,L4"]);
+    assert_eq!((&sealed["verdict"], &sealed["ids"]["mode"]), (&"pass".into(), &"mapped".into()), "{}", said(&output));
+    // A program that is let through is, and no other.
+    let Some(layer) = callers::busybox() else { return };
+    let config =
+        serde_json::json!({ "Entrypoint": ["/bin/sh", "-c", "/bin/echo one; /bin/cat /www/index.html; true"] });
+    let layer = layer.file("bin/echo", 0o755, fs::read("/bin/busybox").unwrap());
+    let image = tester.put("image", &Image::of(layer).config(config));
+    let run = |flags: &[&str]| tester.austere(RANGE).args(["run", &image]).args(flags).output().unwrap();
+    assert_eq!(callers::stdout(&run(&[])), "one\nhello\n");
+    assert_eq!(callers::stdout(&run(&["--seal"])), "");
+    // All tools of the image are one file, but this copy is another.
+    let output = run(&["--seal", "--allow-exec", "/bin/cat"]);
+    assert_eq!(callers::stdout(&output), "hello\n", "{}", said(&output));
+}

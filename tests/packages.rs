@@ -237,6 +237,32 @@ fn shells_are_found_whatever_they_are_called() {
 }
 
 #[test]
+fn what_a_loader_could_run_is_found_and_what_scripts_are_written_for() {
+    let loader = Path::new("/lib64/ld-linux-x86-64.so.2");
+    let (Ok(bash), Ok(loader)) = (fs::read("/bin/bash"), fs::read(loader)) else {
+        return common::skip("packages: there is no bash here, or no loader of x86_64");
+    };
+    let program = fs::read("/bin/true").unwrap();
+    let image = |loader_mode: u32, script_mode: u32, line: &str| {
+        let layer =
+            Layer::new().file("srv/data", 0o644, &bash).file("lib64/ld-linux-x86-64.so.2", loader_mode, &loader);
+        let layer = layer.file("usr/bin/tool", 0o755, &program).file("usr/bin/nft", 0o755, &program);
+        inspect(&Image::of(layer.file("opt/script", script_mode, line)))
+    };
+    let found = |inspection: &Value| -> Vec<String> {
+        let programs = inspection["programs"].as_array().unwrap().iter();
+        programs.map(|one| format!("{} {} {}", one["path"].as_str().unwrap(), one["kind"], one["seen"])).collect()
+    };
+    let data = "/srv/data \"shell\" \"loader\"";
+    let tool = "/usr/bin/tool \"interpreter\" \"asked\"";
+    assert_eq!(found(&image(0o755, 0o755, "#!/usr/bin/tool -x\n")), [data, tool]);
+    assert_eq!(found(&image(0o755, 0o755, "#!/usr/bin/env tool\n")), [data, tool]);
+    // The twins: nothing runs the file, the script is none, the program only reads what it is given.
+    assert_eq!(found(&image(0o644, 0o644, "#!/usr/bin/tool\n")), [""; 0]);
+    assert_eq!(found(&image(0o644, 0o755, "#!/usr/bin/nft -f\n")), [""; 0]);
+}
+
+#[test]
 fn what_each_layer_did_is_told() {
     let image = Image::new()
         .layer(
@@ -268,6 +294,9 @@ fn what_each_layer_did_is_told() {
     assert_eq!(writable, ["/d", "/new"], "not /tmp, where only owners remove");
     assert_eq!(inspection["set_ids"], serde_json::json!({ "/d/x": "4755" }));
     assert_eq!(inspection["files"], 3);
+    // Real ids: the image's files are its root's, and none is the app's.
+    let owned = if common::root() { serde_json::json!([]) } else { Value::Null };
+    assert_eq!(inspection["owned"], owned);
 }
 
 /// Labels of the corpus are of Debian's own names; austere also names links that they leave out.

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::{Image, Layer, Stored};
-use live::{Daemon, DockerRegistry, certificates, program, run, script, tunnel};
+use live::{DockerEngine, DockerRegistry, certificates, program, run, script, tunnel};
 use pull::{refused, works};
 use serde_json::{Value, json};
 use server::is_clean;
@@ -172,38 +172,13 @@ fn debian_s_registry_with_a_password_and_a_certificate_of_its_own() {
 
 #[test]
 fn a_docker_engine_gives_what_was_loaded_into_it() {
-    if !common::root() {
-        return common::skip("root: a Docker Engine needs it");
-    }
-    // Unpacked out of Debian's packages, where it is not installed.
-    let unpacked = std::env::var_os("AUSTERE_DOCKER").map(PathBuf::from);
-    let bin = unpacked.map(|folder| [folder.join("usr/sbin"), folder.join("usr/bin")]).into_iter().flatten();
-    let search =
-        std::env::join_paths(bin.chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()))).unwrap();
-    let find = |name: &str| std::env::split_paths(&search).map(|folder| folder.join(name)).find(|path| path.is_file());
-    let (Some(dockerd), Some(docker), Some(_)) = (find("dockerd"), find("docker"), find("containerd")) else {
-        return common::skip("there is no dockerd, neither installed nor in AUSTERE_DOCKER");
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let host = format!("unix://{}", path("docker.sock").display());
-    let mut command = Command::new(dockerd);
-    command.env("PATH", &search).args(["--iptables=false", "--ip-masq=false", "--bridge=none", "--host", &host]);
-    for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
-        command.arg(flag).arg(path(name));
-    }
-    let mut daemon = Daemon::start(&mut command, &path("log"));
-    let client = || {
-        let mut command = Command::new(&docker);
-        command.env("DOCKER_HOST", &host).env("PATH", &search);
-        command
-    };
-    daemon.until(|| client().arg("version").output().unwrap().status.success(), &path("log"));
+    let Some(engine) = DockerEngine::start() else { return };
+    let path = |name: &str| engine.folder.path().join(name);
     let archive = hello(Stored::Plain).docker_archive(&path("hello.tar"));
-    run(client().arg("load").arg("--input").arg(&archive));
+    run(engine.client().arg("load").arg("--input").arg(&archive));
     let austere = || {
         let mut command = common::austere(&path("store"));
-        command.env("DOCKER_HOST", &host);
+        command.env("DOCKER_HOST", &engine.host);
         command
     };
     is_the_same(austere, "docker-daemon:app:1", "docker-daemon", &archive);

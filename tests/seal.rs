@@ -11,7 +11,8 @@ mod image;
 
 use callers::{Caller, callers, stderr};
 use common::said;
-use serde_json::Value;
+use image::{Layer, Stored};
+use serde_json::{Value, json};
 
 /// An app that starts a shell, and says so when it cannot.
 const STUBBORN: [&str; 3] = ["example:stubborn", "--tmpfs", "/run:mode=1777"];
@@ -189,6 +190,36 @@ fn memory_that_becomes_code_is_given_back_to_an_app_that_needs_it() {
     }
 }
 
+/// Files that give rights, and files that somebody may change.
+fn given_away() -> Layer {
+    // cap_net_raw=ep as setcap(8) stores it.
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    (0..6)
+        .fold(Layer::new(), |layer, at| layer.file_of(&format!("srv/own-{at}"), 0o644, 65532, 0, "x"))
+        .file("bin/give", 0o4755, "not a program")
+        .dir("srv/all", 0o777)
+        .pax(&[("SCHILY.xattr.security.capability", &capability)])
+        .file("bin/raw", 0o755, "not a program")
+}
+
+/// All in the JSON of verify and of inspect; in the text the first of them and a count.
+fn are_listed(caller: &Caller, image: &str, files: &Value) {
+    assert_eq!((&files["set_ids"], &files["world_writable"]), (&json!({ "/bin/give": "4755" }), &json!(["/srv/all"])));
+    assert_eq!(files["capabilities"], json!({ "/bin/raw": "cap_net_raw=ep" }));
+    let own: Vec<_> = (0..6).map(|at| format!("/srv/own-{at}")).collect();
+    assert_eq!(files["owned"], if caller.is_root() { json!(own) } else { Value::Null });
+    let inspected = caller.austere().args(["inspect", "--format", "json", image]).output().unwrap();
+    let inspected = common::json(&inspected);
+    for list in ["set_ids", "capabilities", "owned"] {
+        assert_eq!(inspected[list], files[list], "{list}");
+    }
+    let text = callers::stdout(&caller.verify(&[image, "--tcp", "8080", "--no-shell"]));
+    assert!(text.contains("/bin/give (4755)") && text.contains("/bin/raw (cap_net_raw=ep)"), "{text}");
+    let count = "/srv/own-3 and 2 more";
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(words.contains(count), caller.is_root(), "{text}");
+}
+
 #[test]
 fn a_level_that_is_required_and_not_reached_fails() {
     for caller in callers() {
@@ -201,6 +232,7 @@ fn a_level_that_is_required_and_not_reached_fails() {
             assert!(rung["status"] == "reached" || code != 0, "{rung}");
         }
         let Some(shell) = callers::app(&["/bin/httpd", "-f", "-p", "8080", "-h", "/www"]) else { continue };
+        let shell = shell.layer(given_away(), Stored::Plain);
         let image = caller.put("levels", &shell);
         let args = ["--tcp", "8080"];
         let judge = |flags: &[&str]| caller.judge(&[&[image.as_str()], &args[..], flags].concat());
@@ -208,6 +240,7 @@ fn a_level_that_is_required_and_not_reached_fails() {
         assert_eq!(judge(&["--require", "L2,L3"]).1, 0);
         let (verdict, code) = judge(&["--no-shell"]);
         assert_eq!(code, 1, "{verdict:#}");
+        are_listed(&caller, &image, &verdict["levels"]["files"]);
         let evidence = verdict["levels"]["L0"]["evidence"].to_string();
         assert!(
             evidence.contains("/bin/sh is a shell") && evidence.contains("/bin/sh was started from outside"),

@@ -1,7 +1,7 @@
 //! What an adversary does with ordinary calls.
 
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
@@ -10,11 +10,12 @@ use std::{io, thread};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open as open_file};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::kill;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::unlink;
+use nix::unistd::{Pid, unlink};
 
 use crate::sys;
-use crate::sys::exec_memory::{map_writable_and_executable, memfd};
+use crate::sys::exec_memory::{make_executable, map_writable_and_executable, memfd};
 
 pub(super) fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
@@ -35,6 +36,20 @@ pub(super) fn make(path: &str) -> Result<(), Errno> {
     unlink(path)
 }
 
+/// A cgroup, in either hierarchy; it is removed again.
+pub(super) fn own_cgroup(_: &str) -> Result<(), Errno> {
+    let mut said = Errno::ENOENT;
+    for parent in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"] {
+        let path = Path::new(parent).join("austere-made");
+        match fs::create_dir(&path) {
+            Ok(()) => return fs::remove_dir(&path).map_err(|error| errno(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => said = errno(&error),
+        }
+    }
+    Err(said)
+}
+
 fn node(path: &str, kind: SFlag, number: (u64, u64)) -> Result<(), Errno> {
     mknod(path, kind, Mode::S_IRWXU, makedev(number.0, number.1))?;
     unlink(path)
@@ -50,6 +65,10 @@ pub(super) fn memory_device(_: &str) -> Result<(), Errno> {
 
 pub(super) fn writable_executable(_: &str) -> Result<(), Errno> {
     map_writable_and_executable()
+}
+
+pub(super) fn written_then_executable(_: &str) -> Result<(), Errno> {
+    make_executable()
 }
 
 pub(super) fn executable_memfd(_: &str) -> Result<(), Errno> {
@@ -70,6 +89,17 @@ pub(super) fn route_out(_: &str) -> Result<(), Errno> {
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).map_err(|error| errno(&error))
 }
 
+/// A port of the host's, which `outside` ends with.
+pub(super) fn host_port(outside: &str) -> Result<(), Errno> {
+    let port = outside.rsplit('-').next().and_then(|word| word.parse::<u16>().ok()).ok_or(Errno::EINVAL)?;
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(drop).map_err(|error| errno(&error))
+}
+
+/// A port of the kernel's choice: none that anybody named.
+pub(super) fn listen_undeclared(_: &str) -> Result<(), Errno> {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).map(drop).map_err(|error| errno(&error))
+}
+
 pub(super) fn abstract_socket(outside: &str) -> Result<(), Errno> {
     let address = SocketAddr::from_abstract_name(outside).map_err(|error| errno(&error))?;
     UnixStream::connect_addr(&address).map(drop).map_err(|error| errno(&error))
@@ -77,16 +107,23 @@ pub(super) fn abstract_socket(outside: &str) -> Result<(), Errno> {
 
 /// Whether a process of somebody else can be seen: more than the adversary and its child.
 pub(super) fn foreign_process(_: &str) -> Result<(), Errno> {
+    if others()?.is_empty() { Err(Errno::ESRCH) } else { Ok(()) }
+}
+
+/// Whether one of them can be sent a signal; none is sent.
+pub(super) fn signal_others(_: &str) -> Result<(), Errno> {
+    let ask = |pid: &i32| kill(Pid::from_raw(*pid), None);
+    others()?.iter().map(ask).reduce(Result::or).unwrap_or(Err(Errno::ESRCH))
+}
+
+fn others() -> Result<Vec<i32>, Errno> {
     let entries = fs::read_dir("/proc").map_err(|error| errno(&error))?;
-    let is_other = |name: &str| name.parse::<u32>().is_ok_and(|pid| pid != 1 && pid != std::process::id());
-    let any = entries.flatten().any(|entry| {
-        // Children that ended and that nobody waited for yet are no one's.
-        entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| is_other(name) && Path::new("/proc").join(name).join("exe").exists())
-    });
-    if any { Ok(()) } else { Err(Errno::ESRCH) }
+    let own = i32::try_from(std::process::id()).unwrap_or(1);
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // Children that ended and that nobody waited for yet are no one's.
+    let is_other =
+        |pid: &i32| *pid != 1 && *pid != own && Path::new("/proc").join(pid.to_string()).join("exe").exists();
+    Ok(pids.filter(is_other).collect())
 }
 
 /// Whether a descriptor came in besides the three standard ones: the one of this very look is closed again when it is asked about.

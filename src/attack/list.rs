@@ -5,7 +5,7 @@
 use nix::errno::Errno;
 use nix::errno::Errno::{EBADF, EBUSY, EFAULT, EINVAL, ENODEV, ENOENT, ENOEXEC, ENOKEY, EOVERFLOW};
 
-use super::{Act, Attempt, acts, exec};
+use super::{Act, Attempt, acts, exec, gain, sweep, terminal};
 
 /// Rows of one group and one meaning.
 type Row = (&'static str, &'static str, Act, &'static [Errno]);
@@ -48,6 +48,7 @@ const LISTENERS: &[Row] = &[does("listener", "a filter with NEW_LISTENER", exec:
 
 const MEMORY: &[Row] = &[
     does("memory-wx", "memory that can be written to and executed", acts::writable_executable),
+    does("memory-then-executed", "memory that was written to made executable", acts::written_then_executable),
     does("memory-file", "a file in memory that can be executed", acts::executable_memfd),
 ];
 
@@ -63,6 +64,7 @@ const NAMESPACES: &[Row] = &[
     call("unshare-user-mount", "unshare(CLONE_NEWUSER|CLONE_NEWNS)", &[]),
     does("unshare-thread", "unshare(CLONE_NEWNS) from a second thread", acts::unshare_in_thread),
     does("unshare-32", "unshare(CLONE_NEWUSER) by int 0x80", acts::unshare_32),
+    call("unshare-x32", "unshare(CLONE_NEWUSER) by the number of x32", &[]),
     call("clone-user", "clone(CLONE_NEWUSER)", &[]),
     call("clone-mount", "clone(CLONE_NEWNS)", &[]),
     call("clone-net", "clone(CLONE_NEWNET)", &[]),
@@ -78,6 +80,14 @@ const IDS: &[Row] = &[
     call("ambient", "an ambient CAP_SYS_ADMIN", &[]),
     call("securebits", "prctl(PR_SET_SECUREBITS)", &[]),
     call("bounding", "prctl(PR_CAPBSET_DROP)", &[]),
+    does("set-user-id", "a program made set-user-id of root, and started by somebody else", gain::made_set_uid),
+    does("set-user-id-image", "a set-user-id program of the image started by somebody else", gain::found_set_uid),
+    does("file-capability", "a program given a capability, and started by somebody else", gain::made_capability),
+    does(
+        "file-capability-image",
+        "a program of the image that has capabilities started by somebody else",
+        gain::found_capability,
+    ),
 ];
 
 const MODES: &[Row] = &[call("personality", "personality(ADDR_NO_RANDOMIZE)", &[])];
@@ -90,6 +100,7 @@ const KERNEL: &[Row] = &[
     call("reboot", "reboot", &[EINVAL]),
     call("syslog", "syslog(SIZE_BUFFER)", &[]),
     call("syslog-read", "syslog(READ_ALL)", &[]),
+    call("clock", "clock_adjtime(CLOCK_REALTIME)", &[EINVAL]),
     call("sethostname", "sethostname", &[]),
     call("setdomainname", "setdomainname", &[]),
     call("swapon", "swapon", &[ENOENT]),
@@ -116,6 +127,9 @@ const SURFACE: &[Row] = &[
     call("set-mempolicy", "set_mempolicy", &[]),
 ];
 
+const EVERY_CALL: &[Row] =
+    &[(sweep::NAME, "every number from 0 to 1023, by every entry that there is", Act::Sweep, &[])];
+
 const OTHERS: &[Row] = &[
     call("ptrace-traceme", "ptrace(PTRACE_TRACEME)", &[]),
     call("ptrace-seize", "ptrace(PTRACE_SEIZE) of PID 1", &[]),
@@ -123,6 +137,7 @@ const OTHERS: &[Row] = &[
     call("process-vm-writev", "process_vm_writev", &[]),
     call("pidfd-getfd", "pidfd_getfd", &[EBADF]),
     call("kcmp", "kcmp", &[]),
+    does("signal", "a signal to a process of somebody else: kill(PID, 0)", acts::signal_others),
     call("process-madvise", "process_madvise", &[EBADF]),
 ];
 
@@ -153,7 +168,15 @@ const SOCKETS: &[Row] = &[
 
 const NETWORK: &[Row] = &[
     does("route-out", "a route to another network", acts::route_out),
+    does("connect", "a connection to a port of the host's loopback", acts::host_port),
+    does("listen-undeclared", "listening on a port that nobody declared", acts::listen_undeclared),
     does("abstract-socket", "an abstract socket of the host", acts::abstract_socket),
+];
+
+const TERMINALS: &[Row] = &[
+    does("terminal-push", "ioctl(TIOCSTI) on a terminal of its own", terminal::push),
+    does("terminal-push-wide", "the same with a bit above 32 set, which the kernel ignores", terminal::push_wide),
+    does("terminal-paste", "ioctl(TIOCLINUX) on a console, else on a terminal of its own", terminal::paste),
 ];
 
 const FILES: &[Row] = &[
@@ -175,6 +198,7 @@ const FILES: &[Row] = &[
     write("uevent-helper", "/sys/kernel/uevent_helper"),
     write("kernel-profiling", "/sys/kernel/profiling"),
     write("cgroup-procs", "/sys/fs/cgroup/cgroup.procs"),
+    does("cgroup-make", "a cgroup of its own made below /sys/fs/cgroup", acts::own_cgroup),
     write("cgroup-release", "/sys/fs/cgroup/release_agent"),
 ];
 
@@ -233,10 +257,12 @@ const GROUPS: &[(&str, &str, &[Row])] = &[
     ("execution domain", "the layout of memory can be foretold", MODES),
     ("the host's kernel", "the host's kernel can be changed or read", KERNEL),
     ("kernel surface", "an entry into the kernel that no server needs is open", SURFACE),
+    ("every call", "a call that the profile does not allow reaches the kernel", EVERY_CALL),
     ("other processes", "another process can be looked into", OTHERS),
     ("keyring", "keys that other containers share can be reached", KEYS),
     ("sockets", "a protocol that no server needs can be spoken", SOCKETS),
     ("network", "something outside of the jail can be reached", NETWORK),
+    ("terminals", "what somebody outside reads as typed can be put into a terminal", TERMINALS),
     ("writing", "what others rely on can be changed", FILES),
     ("reading", "what is the host's can be read", SECRETS),
     ("device nodes", "a device of the host can be opened", NODES),

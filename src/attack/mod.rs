@@ -4,14 +4,19 @@
 //! one without walls, by its root. What fails there too fails for another reason than a wall, and does not count.
 
 mod acts;
+pub mod against;
 mod exec;
+mod gain;
 mod list;
 mod report;
+mod sweep;
+mod terminal;
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -19,6 +24,7 @@ use nix::sys::wait::WaitStatus;
 
 pub use list::attempts;
 pub use report::{Facts, Outcome, Report, Tried};
+pub use sweep::{Allowed, Sweep, Swept};
 
 use crate::sys;
 use crate::sys::exec_memory::memfd;
@@ -57,6 +63,8 @@ enum Act {
     Make(&'static str),
     /// Anything else.
     Do(fn(&str) -> Result<(), Errno>),
+    /// All calls there are.
+    Sweep,
 }
 
 impl Attempt {
@@ -68,6 +76,8 @@ impl Attempt {
             Act::Write(path) => acts::open(path, true),
             Act::Make(path) => acts::make(path),
             Act::Do(act) => act(outside),
+            // Made by itself: it takes a process for each call.
+            Act::Sweep => Ok(()),
         };
         result.err().map_or(0, |errno| u8::try_from(errno as i32).unwrap_or(u8::MAX))
     }
@@ -90,11 +100,17 @@ pub fn run(name: &OsStr) -> Option<ExitCode> {
     if name == SECOND || first.as_ref().is_some_and(|word| word == SECOND) {
         return Some(ExitCode::from(STARTED));
     }
-    if name != NAME {
+    // An engine starts it by its path.
+    if Path::new(name).file_name() != Some(OsStr::new(NAME)) {
         return None;
     }
     let outside = first.and_then(|word| word.into_string().ok()).unwrap_or_default();
     for attempt in attempts() {
+        if matches!(attempt.act, Act::Sweep) {
+            for line in sweep::run() {
+                let _ = writeln!(io::stdout(), "{line}");
+            }
+        }
         let said = match sys::fork::outcome_of(|| attempt.make(&outside)) {
             Ok(WaitStatus::Exited(_, code)) => code.to_string(),
             Ok(WaitStatus::Signaled(_, signal, _)) => format!("-{}", signal as i32),

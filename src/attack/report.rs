@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
-use super::{Attempt, STARTED, attempts};
+use super::{Act, Allowed, Attempt, STARTED, Sweep, attempts};
 
 /// What the kernel said to one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +44,16 @@ pub struct Report {
 pub struct Facts {
     /// The image.
     pub image: String,
-    /// The preset, with its version.
-    pub preset: String,
-    /// What was given back.
+    /// Whose container it is: `austere`, `docker`, `podman`, `runtime:PATH`.
+    pub container: String,
+    /// Who made it, with the version.
+    pub made_by: String,
+    /// The preset, with its version; `null` in somebody else's container.
+    pub preset: Option<String>,
+    /// What was given back, or the flags that went to the engine.
     pub relaxations: Vec<String>,
-    /// real, mapped or single.
-    pub ids: &'static str,
+    /// real, mapped or single; `null` in somebody else's container.
+    pub ids: Option<&'static str>,
     /// `uname -r`.
     pub kernel: String,
     /// Measures that do not hold.
@@ -73,6 +77,9 @@ pub struct Tried {
     pub meaning: &'static str,
     /// The same without walls.
     pub twin: Twin,
+    /// Call by call, of the attempt that makes all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
 }
 
 /// The same attempt where there is no wall.
@@ -118,10 +125,45 @@ impl Outcome {
     }
 }
 
+impl Tried {
+    fn swept(attempt: &Attempt, sweep: Sweep) -> Self {
+        let counts = sweep.counts();
+        Tried {
+            group: attempt.group,
+            name: attempt.name,
+            tried: attempt.tried,
+            kernel_said: sweep.said(),
+            escaped: counts && sweep.escaped(),
+            meaning: attempt.meaning,
+            twin: Twin { kernel_said: sweep.twin_said(), counts },
+            sweep: Some(sweep),
+        }
+    }
+}
+
+impl Facts {
+    /// Where it was tried, in few words.
+    fn place(&self) -> String {
+        match (&self.preset, self.ids) {
+            (Some(preset), Some(ids)) => format!("preset {preset}, ids {ids}"),
+            _ if self.relaxations.is_empty() => self.made_by.clone(),
+            _ => format!("{}, {}", self.made_by, self.relaxations.join(" ")),
+        }
+    }
+}
+
+/// Whether the adversary's lines are all there.
+pub(super) fn finished(lines: &str) -> bool {
+    attempts().last().is_some_and(|last| Outcome::of(lines, last.name) != Outcome::Unknown)
+}
+
 impl Report {
-    /// From what the adversary wrote in the jail, and without walls.
-    pub fn new(facts: Facts, inside: &str, without: &str) -> Self {
+    /// From what the adversary wrote in the jail, and without walls. `allowed` is what the calls are compared with, if there is a filter.
+    pub fn new(facts: Facts, inside: &str, without: &str, allowed: Option<&Allowed>) -> Self {
         let one = |attempt: Attempt| {
+            if matches!(attempt.act, Act::Sweep) {
+                return Tried::swept(&attempt, Sweep::new(inside, without, allowed));
+            }
             let (here, there) = (Outcome::of(inside, attempt.name), Outcome::of(without, attempt.name));
             let counts = there.works(&attempt);
             Tried {
@@ -132,6 +174,7 @@ impl Report {
                 escaped: counts && here.works(&attempt),
                 meaning: attempt.meaning,
                 twin: Twin { kernel_said: there.said(), counts },
+                sweep: None,
             }
         };
         let attempts: Vec<Tried> = attempts().into_iter().map(one).collect();
@@ -151,15 +194,14 @@ impl Report {
     pub fn text(&self) -> String {
         let Report { facts, tried, counted, escaped, .. } = self;
         let word = if *escaped == 0 { "HELD" } else { "OPEN" };
-        let mut text = format!(
-            "{word}  {}: {escaped} of {counted} attempts worked (preset {}, ids {})\n\n",
-            facts.image, facts.preset, facts.ids
-        );
+        let mut text =
+            format!("{word}  {}: {escaped} of {counted} attempts worked ({})\n\n", facts.image, facts.place());
         for measure in &facts.broken {
             let _ = writeln!(text, "broken    {measure}");
         }
         for one in self.attempts.iter().filter(|one| one.escaped) {
-            let _ = writeln!(text, "worked    {}: {}; {}", one.name, one.tried, one.meaning);
+            let said = one.sweep.as_ref().map_or_else(String::new, |_| format!(" ({})", one.kernel_said));
+            let _ = writeln!(text, "worked    {}: {}; {}{said}", one.name, one.tried, one.meaning);
         }
         let mut groups: Vec<&str> = self.attempts.iter().map(|one| one.group).collect();
         groups.dedup();

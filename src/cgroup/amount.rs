@@ -106,6 +106,17 @@ impl FromStr for Cpus {
     }
 }
 
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        let part = format!("{part:09}");
+        match part.trim_end_matches('0') {
+            "" => write!(f, "{whole}"),
+            part => write!(f, "{whole}.{part}"),
+        }
+    }
+}
+
 impl Cpus {
     /// The length of a period in microseconds: docker's, and the kernel's own.
     pub const PERIOD: u64 = 100_000;
@@ -142,6 +153,7 @@ mod tests {
         let quota = |text: &str| text.parse::<Cpus>().ok().map(Cpus::quota);
         assert_eq!(quota("1.5"), Some(150_000));
         assert_eq!(quota("0.01"), Some(1_000));
+        assert_eq!(["1.50", "2", "0.01"].map(|text| text.parse::<Cpus>().unwrap().to_string()), ["1.5", "2", "0.01"]);
         assert_eq!([quota("0"), quota("0.001"), quota("-1"), quota("two"), quota("1,5")], [None; 5]);
     }
 

@@ -1,5 +1,8 @@
 //! `austere attack`: an adversary in the jail, in place of the app.
 
+mod against;
+
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::ExitCode;
@@ -9,9 +12,11 @@ use anyhow::Context as _;
 
 use super::container::ContainerArgs;
 use super::launch::{self, Wishes};
+use super::profile::ProfileArgs;
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use super::{CannotEnforce, Format, exit, print};
+use crate::attack::against::Against;
 use crate::attack::{self, Facts, Report};
 use crate::host;
 use crate::jail::subject::Subject;
@@ -28,19 +33,63 @@ const EXAMPLES: &str = "\
 Examples:
   austere attack --preset sealed
   austere attack ./image.tar --cap-add NET_ADMIN --format json
+  austere attack --against docker -- --read-only --cap-drop ALL --user 65532
+  austere attack --against podman nginx:1.27
+  austere attack --against runtime:/usr/bin/crun
 
 Each attempt is made twice: in the jail, and in one without walls. What fails there too does
-not count.
+not count. With --against both are containers of that engine's; what follows -- goes to its run.
 
 Exit codes: 0 nothing worked, 1 something did, 2 wrong usage or input, 3 the jail does not hold";
+
+/// Flags of austere's own jail. (A conflict with their groups is no conflict to clap, because some of them have defaults.)
+const OWN_JAIL: [&str; 30] = [
+    "profile",
+    "env",
+    "env_file",
+    "tmpfs",
+    "volume",
+    "mount",
+    "read_only",
+    "cap_add",
+    "cap_drop",
+    "security_opt",
+    "workdir",
+    "entrypoint",
+    "hostname",
+    "add_host",
+    "init",
+    "network",
+    "sysctl",
+    "ulimit",
+    "shm_size",
+    "seal",
+    "allow_exec",
+    "memory",
+    "memory_swap",
+    "pids_limit",
+    "cpus",
+    "user",
+    "group_add",
+    "ids",
+    "without_measure",
+    "expose",
+];
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The image whose jail is attacked; nothing of it is run
-    #[arg(default_value = "example:hello")]
-    image: Reference,
+    /// The image whose jail is attacked; nothing of it is run [default: example:hello, or an almost empty one of the engine's]
+    image: Option<Reference>,
+    /// Put the adversary into somebody else's container: docker, podman, or an OCI runtime as runtime:PATH
+    #[arg(long, value_name = "WHOSE", conflicts_with_all = OWN_JAIL)]
+    against: Option<Against>,
+    /// Flags for `docker run` or `podman run`
+    #[arg(last = true, value_name = "FLAGS", requires = "against", allow_hyphen_values = true)]
+    flags: Vec<String>,
 
+    #[command(flatten)]
+    profile: ProfileArgs,
     #[command(flatten)]
     container: ContainerArgs,
     /// Leave a measure out, so that the adversary must notice
@@ -63,23 +112,33 @@ const LONGEST: Duration = Duration::from_mins(2);
 const NO_WALLS: [&str; 6] =
     ["read-only-root", "writable-mounts", "masked-paths", "read-only-paths", "descriptors", "rlimits"];
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let session = session::prepare_to_run(&args.image, &args.files)?;
+pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    args.profile.settle(&mut args.container, &mut args.usage, &mut args.files)?;
+    // What an adversary must not reach: a port of this host, and an abstract socket whose name tells the port.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening outside of the jail")?;
+    let name = format!("austere-attack-{}-{}", std::process::id(), port.local_addr()?.port());
+    let address = SocketAddr::from_abstract_name(&name)?;
+    let _outside = UnixListener::bind_addr(&address).context("making a socket outside of the jail")?;
+    if let Some(whose) = &args.against {
+        let report = against::attack(whose, args.image.as_ref(), &args.flags, &args.files, &name)?;
+        return finish(&report, args.format, true);
+    }
+    let hello = || Reference::Example("hello".to_owned());
+    let image = args.image.clone().unwrap_or_else(hello);
+    let session = session::prepare_to_run(&image, &args.files)?;
     if let Some(check) = &session.barred {
         let why = format!("this host does not let austere build the jail: {}{}", check.explained(), check.hint());
         return Err(CannotEnforce(why).into());
     }
-    let preset = &args.files.preset;
+    let preset = &args.files.preset();
     let mut wishes = Wishes::new(args.container.profile(preset, &[])?, args.usage.limits()?);
     wishes.guarding = Guarding::Leaves;
     wishes.without.clone_from(&args.without_measure);
-    let name = format!("austere-attack-{}", std::process::id());
-    let address = SocketAddr::from_abstract_name(&name)?;
-    let _outside = UnixListener::bind_addr(&address).context("making a socket outside of the jail")?;
 
     let root = session.as_user(&User::ROOT)?;
     let (without, _) = send(&root, &unwalled(&wishes), &name)?;
     let (inside, measures) = send(&session, &wishes, &name)?;
+    let allowed = launch::allowed(&wishes)?;
     let broken: Vec<String> = measures
         .iter()
         .filter(|measure| measure.required && !measure.holds())
@@ -88,14 +147,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let holds = broken.is_empty();
     let facts = Facts {
         image: session.opened.reference.clone(),
-        preset: format!("{} {}", preset.name, preset.engine_version),
+        container: "austere".to_owned(),
+        made_by: concat!("austere ", env!("CARGO_PKG_VERSION")).to_owned(),
+        preset: Some(format!("{} {}", preset.name, preset.engine_version)),
         relaxations: [args.files.relaxations(), wishes.profile.relaxations.clone()].concat(),
-        ids: session.ids.name(),
+        ids: Some(session.ids.name()),
         kernel: Host::here(None).kernel,
         broken,
     };
-    let report = Report::new(facts, &inside, &without);
-    print(&match args.format {
+    let report = Report::new(facts, &inside, &without, allowed.as_ref());
+    finish(&report, args.format, holds)
+}
+
+/// Prints the report, and gives the exit code.
+fn finish(report: &Report, format: Format, holds: bool) -> anyhow::Result<ExitCode> {
+    print(&match format {
         Format::Text => report.text(),
         Format::Json => report.json(),
     })?;

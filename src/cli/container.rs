@@ -1,5 +1,6 @@
 //! The flags that change what an app may do and what it finds, spelled as docker does.
 
+mod further;
 mod refused;
 mod seal;
 mod words;
@@ -17,12 +18,13 @@ use crate::profile::preset::{Preset, TmpfsStyle};
 use crate::profile::settings::{self, Network, Sysctl, Ulimit};
 use crate::profile::tmpfs::Tmpfs;
 
+use further::Further;
 pub(super) use refused::explain;
 use seal::SealArgs;
-use words::{SecurityOption, host, hostname, security, size};
-pub(super) use words::{read, variables};
+use words::security;
+pub(super) use words::{SecurityOption, host, hostname, read, size, variables};
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Jail")]
 pub(super) struct ContainerArgs {
     /// Set a variable, or pass the caller's on [repeatable]
@@ -41,8 +43,8 @@ pub(super) struct ContainerArgs {
     #[arg(long, value_name = "type=TYPE,target=PATH,…", value_parser = Mount::long)]
     pub mount: Vec<Mount>,
     /// Make the root writable with --read-only=false
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub read_only: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub read_only: Option<bool>,
     /// Give a capability back, or ALL [repeatable]
     #[arg(long, value_name = "CAP", value_parser = settings::capabilities)]
     pub cap_add: Vec<BTreeSet<String>>,
@@ -65,11 +67,11 @@ pub(super) struct ContainerArgs {
     #[arg(long, value_name = "NAME:IP", value_parser = host)]
     pub add_host: Vec<(String, IpAddr)>,
     /// Run a small init as PID 1, which passes signals on and reaps
-    #[arg(long)]
-    pub init: bool,
-    /// none, or host for the host's own network
-    #[arg(long, value_name = "NETWORK", default_value = "none", alias = "net")]
-    pub network: Network,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub init: Option<bool>,
+    /// none, or host for the host's own network [default: none]
+    #[arg(long, value_name = "NETWORK", alias = "net")]
+    pub network: Option<Network>,
     /// A kernel parameter of the app's own namespaces [repeatable]
     #[arg(long, value_name = "NAME=VALUE")]
     pub sysctl: Vec<Sysctl>,
@@ -81,6 +83,9 @@ pub(super) struct ContainerArgs {
     pub shm_size: Option<u64>,
     #[command(flatten)]
     pub seal: SealArgs,
+    /// What a profile file says and no flag can
+    #[arg(skip)]
+    pub further: Further,
 }
 
 impl ContainerArgs {
@@ -91,9 +96,9 @@ impl ContainerArgs {
 
     /// What the flags change of a profile.
     pub(super) fn profile_over(&self, mut profile: Profile, args: &[String]) -> anyhow::Result<Profile> {
-        profile.read_only &= self.read_only;
-        if !self.read_only {
-            profile.relaxations.push("--read-only=false".to_owned());
+        if let Some(read_only) = self.read_only {
+            set(&mut profile.relaxations, "--read-only=false", !read_only);
+            profile.read_only = read_only;
         }
         for names in &self.cap_add {
             let all = names.len() > 1;
@@ -107,6 +112,7 @@ impl ContainerArgs {
         }
         self.surroundings(&mut profile)?;
         self.seal.apply(&mut profile)?;
+        self.further.apply(&mut profile)?;
         if !args.is_empty() {
             args.clone_into(&mut profile.args);
         }
@@ -161,12 +167,15 @@ impl ContainerArgs {
 
     fn surroundings(&self, profile: &mut Profile) -> anyhow::Result<()> {
         let known = profile.env.len();
-        for path in &self.env_file {
-            let text = read(path).with_context(|| format!("the variables in {}", path.display()))?;
-            profile.env.extend(variables(&text).with_context(|| format!("the variables in {}", path.display()))?);
+        for (files, pairs) in [(&self.further.env_file, &self.further.env), (&self.env_file, &self.env)] {
+            for path in files {
+                let text = read(path).with_context(|| format!("the variables in {}", path.display()))?;
+                profile.env.extend(variables(&text).with_context(|| format!("the variables in {}", path.display()))?);
+            }
+            profile.env.extend(flags::variables(pairs)?);
         }
-        profile.env.extend(flags::variables(&self.env)?);
-        let names: Vec<&str> = profile.env[known..].iter().filter_map(|pair| pair.split('=').next()).collect();
+        let mut names: Vec<&str> = profile.env[known..].iter().filter_map(|pair| pair.split('=').next()).collect();
+        names.dedup();
         // Values may be secret, and a verdict is kept and shown.
         let settings = names.iter().map(|name| format!("-e {name}")).collect::<Vec<_>>();
         profile.relaxations.extend(settings);
@@ -187,17 +196,17 @@ impl ContainerArgs {
             profile.relaxations.push(format!("--add-host {name}:{address}"));
             profile.hosts.push((name.clone(), *address));
         }
-        if self.init {
-            profile.relaxations.push("--init".to_owned());
-            profile.init = true;
+        if let Some(init) = self.init {
+            set(&mut profile.relaxations, "--init", init);
+            profile.init = init;
         }
-        if self.network == Network::Host {
-            profile.relaxations.push("--network host".to_owned());
-            profile.network = Network::Host;
+        if let Some(network) = self.network {
+            set(&mut profile.relaxations, "--network host", network == Network::Host);
+            profile.network = network;
         }
         for sysctl in &self.sysctl {
             anyhow::ensure!(
-                self.network == Network::None || !sysctl.name.starts_with("net."),
+                profile.network == Network::None || !sysctl.name.starts_with("net."),
                 "--sysctl {sysctl} would change the host's own network: --network host has no parameters of its own"
             );
             profile.relaxations.push(format!("--sysctl {sysctl}"));
@@ -213,6 +222,12 @@ impl ContainerArgs {
         }
         Ok(())
     }
+}
+
+/// Says a word once, or takes back what a manifest said.
+fn set(said: &mut Vec<String>, word: &str, is_said: bool) {
+    said.retain(|known| known != word);
+    said.extend(is_said.then(|| word.to_owned()));
 }
 
 #[cfg(test)]

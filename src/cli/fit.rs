@@ -86,7 +86,11 @@ enum To {
 }
 
 /// Runs, or reads what was run before.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    if args.verify.dry_run {
+        return verify::run(args.verify);
+    }
+    args.verify.settle()?;
     anyhow::ensure!(!args.from || !args.to.is_empty(), "--from needs --to: whom is the fit for?");
     let (mut order, code) = if args.from {
         let Some(Reference::Path(path)) = &args.verify.image else {
@@ -128,7 +132,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             To::Kubernetes => order.handed_to(Target::Kubernetes),
             To::Seccomp => match order.fit.own_profile() {
                 Some(own) => own,
-                None => profile(&order.fit.relaxations, &args.verify.files.preset.seccomp)?,
+                None => profile(&order.fit.relaxations, &args.verify.files.preset().seccomp)?,
             },
         })?;
     }

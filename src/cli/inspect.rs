@@ -93,6 +93,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let serves = Serves::of(&contents, &survey.base, &inspection.entrypoint, &survey.programs);
         let mut facts = ContentFacts::new(&listing, &contents, &survey, serves);
         facts.vulnerabilities = vulnerabilities;
+        facts.owned = session.owner().map(|uid| inventory::owned(&contents, uid));
         facts.packages = args.packages.then_some(survey.packages.found);
         inspection.contents = Some(facts);
         // One tree of all layers no longer says which did what.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::Context;
 
 use super::session::Session;
+use crate::attack::Allowed;
 use crate::caps;
 use crate::cgroup;
 use crate::exec_memory;
@@ -28,6 +29,7 @@ use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seal::Guarding;
 use crate::seccomp::{self, Filter, Witness};
+pub(super) use surroundings::tmpfs;
 
 /// How an image is to be run.
 #[derive(Clone, Debug)]
@@ -215,6 +217,12 @@ pub(super) fn recorded(mut spec: Spec, profile: &Profile) -> anyhow::Result<(Spe
     Ok((spec, policy))
 }
 
+/// Whether the filter of a profile can be made.
+pub(super) fn check_filter(profile: &Profile) -> anyhow::Result<()> {
+    let bounding = caps::Set::from_names(profile.capabilities.iter().map(String::as_str))?;
+    filter(profile, bounding, &[]).map(drop)
+}
+
 fn filter(
     profile: &Profile,
     bounding: caps::Set,
@@ -224,6 +232,15 @@ fn filter(
     let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
     let witness = Witness::choose(&filter.program);
     Ok(Some((filter, witness)))
+}
+
+/// The list of calls that a jail allows; nothing where it is unconfined.
+pub(super) fn allowed(wishes: &Wishes) -> anyhow::Result<Option<Allowed>> {
+    let profile = &wishes.profile;
+    let bounding = caps::Set::from_names(profile.capabilities.iter().map(String::as_str))?;
+    let Some((name, policy)) = policy(profile, bounding, &wishes.without)? else { return Ok(None) };
+    let filter = seccomp::compile(&policy).with_context(|| format!("the seccomp profile {name}"))?;
+    Ok(Some(Allowed { profile: name.to_owned(), program: filter.program }))
 }
 
 /// What the app's calls are judged by, with its name for messages; nothing where it is unconfined.

@@ -28,13 +28,13 @@ const LARGEST: u64 = 8 << 20;
 #[command(next_help_heading = "Manifest")]
 pub(super) struct ManifestArgs {
     /// A Kubernetes manifest says what the container is given; - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "compose")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["compose", "profile"])]
     pub pod: Option<PathBuf>,
     /// Which container, if it has several
     #[arg(long, value_name = "[WORKLOAD/]NAME", requires = "pod")]
     pub container: Option<String>,
     /// A compose file says what the container is given; - for standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
     pub compose: Option<PathBuf>,
     /// Which service, if it has several
     #[arg(long, value_name = "NAME", requires = "compose")]
@@ -96,9 +96,9 @@ pub(super) fn wishes(
     (container, usage, args): (&ContainerArgs, &UsageArgs, &[String]),
 ) -> anyhow::Result<Wishes> {
     let Some(manifest) = manifest else {
-        return Ok(Wishes::new(container.profile(&files.preset, args)?, usage.limits()?));
+        return Ok(Wishes::new(container.profile(&files.preset(), args)?, usage.limits()?));
     };
-    let profile = container.profile_over(manifest.profile(&files.preset, container)?, args)?;
+    let profile = container.profile_over(manifest.profile(&files.preset(), container)?, args)?;
     let refusal = manifest.refusal(files, &session.opened.image.config, session.account.uid)?;
     Ok(Wishes { refusal, ..Wishes::new(profile, usage.limits_over(&manifest.settings)?) })
 }
@@ -147,12 +147,8 @@ impl Manifest {
     fn files(&self, args: &ImageArgs) -> ImageArgs {
         let mut args = args.clone();
         // The preset of the manifest's own engine, unless another was asked for.
-        if let (Engine::Kubernetes, Ok(preset), true) = (
-            self.settings.engine,
-            "kubernetes".parse::<Preset>(),
-            "docker".parse().is_ok_and(|docker: Preset| docker == args.preset),
-        ) {
-            args.preset = preset;
+        if self.settings.engine == Engine::Kubernetes && args.preset.is_none() {
+            args.preset = "kubernetes".parse::<Preset>().ok();
         }
         args.said = Some(self.settings.account.clone());
         args

@@ -10,6 +10,7 @@ mod inspect;
 mod launch;
 mod limits;
 mod manifest;
+mod profile;
 mod progress;
 mod pull;
 mod run;
@@ -130,10 +131,10 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Verify(args) => verify::run(&args),
-        Command::Fit(args) => fit::run(&args),
-        Command::Run(args) => Ok(run::run(&args)),
-        Command::Attack(args) => attack::run(&args),
+        Command::Verify(args) => verify::run(*args),
+        Command::Fit(args) => fit::run(*args),
+        Command::Run(args) => Ok(run::run(*args)),
+        Command::Attack(args) => attack::run(*args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Unpack(args) => unpack::run(&args),

@@ -15,6 +15,7 @@ use super::container::ContainerArgs;
 use super::flags::Publish;
 use super::launch;
 use super::manifest::{self, ManifestArgs};
+use super::profile::ProfileArgs;
 use super::session::{self, ImageArgs};
 use super::usage::UsageArgs;
 use crate::host;
@@ -48,6 +49,8 @@ pub(super) struct Args {
     pub manifest: ManifestArgs,
 
     #[command(flatten)]
+    pub profile: ProfileArgs,
+    #[command(flatten)]
     pub container: ContainerArgs,
     /// Pass connections to HOST on to the app's port CONTAINER [repeatable]
     #[arg(short, long, value_name = "[IP:]HOST:CONTAINER", help_heading = "Jail")]
@@ -73,7 +76,7 @@ const PASSED_ON: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Runs the app and gives its own exit code.
-pub(super) fn run(args: &Args) -> ExitCode {
+pub(super) fn run(args: Args) -> ExitCode {
     run_app(args).unwrap_or_else(|error| {
         let refusal = error.downcast_ref::<Refusal>();
         match refusal.filter(|refusal| refusal.side == Side::Host).map(host::about) {
@@ -84,7 +87,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
     })
 }
 
-fn run_app(args: &Args) -> anyhow::Result<ExitCode> {
+fn run_app(mut args: Args) -> anyhow::Result<ExitCode> {
+    args.profile.settle(&mut args.container, &mut args.usage, &mut args.files)?;
     let slots = args.publish.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
     let manifest = args.manifest.read()?;
     let (reference, files) = manifest::subject(manifest.as_ref(), args.image.as_ref(), &args.files)?;

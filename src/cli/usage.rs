@@ -5,21 +5,21 @@ use crate::cgroup::{Limits, LimitsError};
 use crate::manifest::Settings;
 
 /// Limits of the app
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Jail")]
 pub(super) struct UsageArgs {
     /// The most memory the app may use; cgroup limits need root, or a delegated cgroup v2
     #[arg(short, long, value_name = "BYTES")]
-    memory: Option<Bytes>,
+    pub(super) memory: Option<Bytes>,
     /// Memory and swap together, -1 for no limit; twice the memory by default
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
-    memory_swap: Option<Swap>,
+    pub(super) memory_swap: Option<Swap>,
     /// The most processes and threads, -1 for no limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pids_limit: Option<Pids>,
+    pub(super) pids_limit: Option<Pids>,
     /// The most processor time: 0.5 is half a processor
     #[arg(long, value_name = "N")]
-    cpus: Option<Cpus>,
+    pub(super) cpus: Option<Cpus>,
 }
 
 impl UsageArgs {

@@ -20,6 +20,7 @@ use super::container::ContainerArgs;
 use super::fit::{self, SearchArgs, SeccompArgs};
 use super::launch;
 use super::manifest::{self, ManifestArgs};
+use super::profile::{self, ProfileArgs};
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use crate::ids;
@@ -51,10 +52,11 @@ Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Args {
     /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
     /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
-    #[arg(required_unless_present_any = ["pod", "compose"])]
+    #[arg(required_unless_present_any = ["pod", "compose", "dry_run"])]
     pub image: Option<Reference>,
     /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
     #[arg(last = true, value_name = "ARGS")]
@@ -69,6 +71,11 @@ pub(super) struct Args {
     #[command(flatten)]
     pub levels: LevelArgs,
 
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Check the profile and the flags, print what they add up to, and look at no image
+    #[arg(long, conflicts_with_all = ["pod", "compose"], help_heading = "Jail")]
+    pub dry_run: bool,
     #[command(flatten)]
     pub container: ContainerArgs,
     /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
@@ -103,6 +110,30 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// Puts what the profile file says where no flag says it.
+    pub(super) fn settle(&mut self) -> anyhow::Result<Option<profile::File>> {
+        let file = self.profile.settle(&mut self.container, &mut self.usage, &mut self.files)?;
+        self.levels.also(file.iter().flat_map(|file| &file.require));
+        Ok(file)
+    }
+
+    fn flags(&self) -> profile::Flags {
+        let (container, usage, files) = (self.container.clone(), self.usage.clone(), self.files.clone());
+        profile::Flags { container, usage, files, require: self.levels.required() }
+    }
+
+    /// Says what the jail would be.
+    fn deliver_settings(mut self) -> anyhow::Result<ExitCode> {
+        let given = self.flags();
+        let file = self.settle()?;
+        let effective = profile::effective(&self.flags(), &given, file.as_ref())?;
+        super::print(&match self.format {
+            Format::Text => effective.text(),
+            Format::Json => effective.json(),
+        })?;
+        Ok(super::exit::PASS)
+    }
+
     /// Writes the verdict to standard output and gives its exit code.
     pub(super) fn deliver(&self, verdict: &Verdict) -> anyhow::Result<ExitCode> {
         super::print(&match self.format {
@@ -119,7 +150,11 @@ impl Args {
 }
 
 /// Judges, and says so.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    if args.dry_run {
+        return args.deliver_settings();
+    }
+    args.settle()?;
     if args.manifest.show_settings
         && let Some(manifest) = args.manifest.read()?
     {
@@ -127,7 +162,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(super::exit::PASS);
     }
     let wanted = SeccompArgs::default();
-    args.deliver(&judged(args, args.fit.then_some(&wanted))?)
+    args.deliver(&judged(&args, args.fit.then_some(&wanted))?)
 }
 
 /// Runs the image hardened, and when it fails once more as the engine would run it with no flags; then finds what would make it work, if that
@@ -209,7 +244,7 @@ pub(super) fn judged(args: &Args, fits: Option<&SeccompArgs>) -> anyhow::Result<
         started_at,
         host: Host::here(sys::landlock_abi::landlock_abi().ok().and_then(|abi| abi.try_into().ok())),
         image: session.image_facts(),
-        preset: facts::Preset::of(&files.preset),
+        preset: facts::Preset::of(&files.preset()),
         manner: format!("{}, as {}:{}", wishes.profile.manner(), account.uid, account.gid),
         is_hardened: wishes.profile.read_only && wishes.profile.capabilities.is_empty() && account.uid != 0,
         relaxations: [files.relaxations(), wishes.profile.relaxations.clone()].concat(),

@@ -125,8 +125,12 @@ pub fn profile(policy: &Policy, used: &Used) -> Value {
     let architectures = architectures(used);
     let mentioned: BTreeSet<&str> =
         plain.iter().copied().chain(said).chain(refusals.values().flatten().copied()).collect();
-    let unknown: BTreeSet<&str> =
-        architectures.iter().flat_map(|arch| seccomp::names(*arch)).filter(|name| !mentioned.contains(name)).collect();
+    let unknown: BTreeSet<&str> = architectures
+        .iter()
+        .flat_map(|arch| seccomp::names(*arch))
+        .map(|(_, name)| name)
+        .filter(|name| !mentioned.contains(name))
+        .collect();
     let (own, others): (Vec<&str>, Vec<&str>) = plain.into_iter().partition(|name| calls.contains(name));
     let allow =
         |names: Vec<&str>, comment: &str| json!({ "names": names, "action": "SCMP_ACT_ALLOW", "comment": comment });
@@ -224,7 +228,7 @@ fn argument(condition: &Condition) -> Value {
 mod tests {
     use super::*;
     use crate::profile::seccomp::{Conditions, Profile, shipped};
-    use crate::seccomp::{SeccompData, compile, evaluate, number};
+    use crate::seccomp::{SeccompData, compile, evaluate};
 
     fn policy(name: &str) -> Policy {
         resolved(shipped(name).unwrap())
@@ -250,8 +254,7 @@ mod tests {
             let (old, new) = (compile(&before).unwrap(), compile(&after).unwrap());
             assert_eq!(new.unknown, Vec::<String>::new(), "{name}");
             let mut allowed = BTreeSet::new();
-            for call in seccomp::names(Arch::NATIVE) {
-                let number = number(Arch::NATIVE, call).unwrap();
+            for (number, call) in seccomp::names(Arch::NATIVE) {
                 for first in [0, 1, 40, 0x7e02_0000] {
                     let data = SeccompData::new(Arch::NATIVE, number, [first; 6]);
                     let (old, new) = (evaluate(&old.program, &data), evaluate(&new.program, &data));

@@ -15,8 +15,8 @@ use super::{packages, programs};
 
 /// What is read of a file, which is in memory then; node is 120 MiB.
 const LARGEST: u64 = 512 << 20;
-/// No program that nobody may execute is smaller, if it has packages within.
-const SMALLEST_HIDDEN: u64 = 256 << 10;
+/// No program that a loader could run is smaller, if there is an interpreter in it: Perl's, which is its library's, has 14 KiB.
+const SMALLEST_HIDDEN: u64 = 8 << 10;
 /// Enough for the kernel's `BINPRM_BUF_SIZE`.
 const BEGINNING: u64 = 256;
 /// More threads would wait for the disk and for each other.

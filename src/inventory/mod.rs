@@ -26,5 +26,5 @@ pub use entrypoint::{Command, Entrypoint, Kind, health_check, resolve, user};
 pub use libraries::Library;
 pub use programs::{Program, shells};
 pub use release::Release;
-pub use survey::{Missing, Survey, Writable};
+pub use survey::{Missing, Survey, Writable, owned};
 pub use tree::{Entry, EntryKind, Found, ReadSeek, Tree};

@@ -89,10 +89,21 @@ impl Survey {
         }
     }
 
+    /// Set-id files with their modes in octal.
+    pub fn set_id_modes(&self) -> BTreeMap<String, String> {
+        self.set_ids.iter().map(|(path, mode)| (path.clone(), format!("{mode:04o}"))).collect()
+    }
+
     /// Programs of one kind.
     pub fn of_kind(&self, kind: programs::Kind) -> impl Iterator<Item = &Program> {
         self.programs.iter().filter(move |program| program.kind == kind)
     }
+}
+
+/// Files and directories that belong to a user.
+pub fn owned(contents: &Contents, uid: u32) -> Vec<String> {
+    let is_owned = |item: &&Item| item.uid == uid && matches!(item.kind, ItemKind::File | ItemKind::Directory);
+    contents.items.iter().filter(is_owned).map(|item| item.path.clone()).collect()
 }
 
 fn executables(contents: &Contents, binaries: &[Binary]) -> Vec<String> {

@@ -121,6 +121,19 @@ impl<'a> Fields<'a> {
         self.text(key)?.ok_or_else(|| owner.wrong(&path, "it has to be there"))
     }
 
+    /// Refuses the first field that nobody asked for, and says which there are.
+    ///
+    /// # Errors
+    ///
+    /// There is one.
+    pub fn refuse_rest(self, of: &str) -> Result<(), ManifestError> {
+        let Some((name, node)) = self.entries.iter().find(|(name, _)| !self.known.contains(name.as_str())) else {
+            return Ok(());
+        };
+        let known = self.known.iter().copied().collect::<Vec<_>>().join(", ");
+        Err(node.wrong(&self.path(name), format_args!("it is no key of {of}; there are {known}")))
+    }
+
     /// Says which fields nobody asked for.
     pub fn finish(self, findings: &mut Vec<Finding>) {
         for (name, node) in self.entries.iter().filter(|(name, _)| !self.known.contains(name.as_str())) {

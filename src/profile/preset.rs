@@ -104,6 +104,13 @@ impl Preset {
     }
 }
 
+/// The one that is taken when none is named.
+impl Default for Preset {
+    fn default() -> Self {
+        Preset::shipped().next().expect("a test keeps every file a preset")
+    }
+}
+
 impl FromStr for Preset {
     type Err = UnknownPreset;
 
@@ -134,6 +141,11 @@ mod tests {
                 assert!(crate::profile::seccomp::shipped(name).is_some());
             }
         }
+    }
+
+    #[test]
+    fn docker_is_taken_when_none_is_named() {
+        assert_eq!("docker".parse::<Preset>().ok(), Some(Preset::default()));
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub mod compare;
 pub mod handover;
 pub mod inspect;
 pub mod json;
+mod listed;
+pub mod profile;
 pub mod sbom;
 pub mod text;
 

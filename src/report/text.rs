@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::clean;
+use super::{clean, listed};
 use crate::finding::{Finding, Severity};
 use crate::fit::minimal::Minimal;
 use crate::measure::{Measure, MeasureStatus};
@@ -88,6 +88,9 @@ fn levels(page: &mut Page, verdict: &Verdict) {
         let (state, style) = reached(level.status);
         let first = level.evidence.first().map_or_else(String::new, |first| format!(": {}", clean(first)));
         page.row(state, style, &format!("{name} {}{first}", name.meaning()));
+    }
+    for (kind, paths) in verdict.levels.files.iter().flat_map(listed::rows) {
+        page.row(kind, FAINT, &paths);
     }
 }
 

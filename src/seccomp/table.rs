@@ -42,14 +42,14 @@ pub fn number(arch: Arch, name: &str) -> Option<u32> {
     Numbers::of(name)?.on(arch)
 }
 
-/// Every call that `arch` has, by name.
-pub fn names(arch: Arch) -> impl Iterator<Item = &'static str> {
-    CALLS.iter().map(|(name, _)| *name).filter(move |name| number(arch, name).is_some())
-}
-
 /// The name of a call of `arch`, by its number.
 pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
     CALLS.iter().map(|(name, _)| *name).find(|name| self::number(arch, name) == Some(number))
+}
+
+/// All calls of `arch`, with their numbers.
+pub fn names(arch: Arch) -> impl Iterator<Item = (u32, &'static str)> {
+    CALLS.iter().filter_map(move |(name, numbers)| Some((Numbers(numbers).on(arch)?, *name)))
 }
 
 /// The old way to the same call: on i386, sockets and System V IPC were first reached through one number each, with the

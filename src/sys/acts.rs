@@ -17,9 +17,11 @@ enum Arg {
     S(&'static CStr),
     /// A page of zeroes.
     B,
+    /// A page of zeroes after this word.
+    P(u64),
 }
 
-use Arg::{B, N, S};
+use Arg::{B, N, P, S};
 
 /// A call with its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +52,12 @@ impl Call {
     /// What the kernel, or a filter, answers.
     pub fn make(&self) -> Result<i64, Errno> {
         let mut page = [0_u64; 512];
+        page[0] = self.args.iter().find_map(|arg| if let P(word) = arg { Some(*word) } else { None }).unwrap_or(0);
         let place = (&raw mut page).addr();
         let value = |arg: Arg| match arg {
             N(number) => number,
             S(text) => text.as_ptr().addr().cast_signed() as i64,
-            B => place.cast_signed() as i64,
+            B | P(_) => place.cast_signed() as i64,
         };
         let [first, second, third, fourth, fifth, sixth] = self.args.map(value);
         // SAFETY: only this file makes a `Call`, so it is one of the list below. Each takes numbers, null, literals that end with a null byte, or
@@ -80,6 +83,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("clone-mount", call(libc::SYS_clone, &[N(0x0002_0000 | libc::SIGCHLD as i64)])),
     ("clone-net", call(libc::SYS_clone, &[N(0x4000_0000 | libc::SIGCHLD as i64)])),
     ("clone3", call(libc::SYS_clone3, &[NULL, N(0)])),
+    ("unshare-x32", x32(libc::SYS_unshare, &[N(0x1000_0000)])),
     ("setns", call(libc::SYS_setns, &[N(0), N(0)])),
     ("mount-tmpfs", call(libc::SYS_mount, &[S(c"none"), S(c"/dev/shm"), S(c"tmpfs")])),
     ("mount-proc", call(libc::SYS_mount, &[S(c"none"), S(c"/dev/shm"), S(c"proc")])),
@@ -116,6 +120,8 @@ pub const CALLS: &[(&str, Call)] = &[
     ("reboot", call(libc::SYS_reboot, &[N(0), N(0), N(0), NULL])),
     ("syslog", call(libc::SYS_syslog, &[N(10), NULL, N(0)])),
     ("syslog-read", call(libc::SYS_syslog, &[N(3), B, N(64)])),
+    // Modes: ADJ_TICK, of a length that no tick can have. It is looked at after the right to change a clock was.
+    ("clock", call(libc::SYS_clock_adjtime, &[N(0), P(0x4000)])),
     ("sethostname", call(libc::SYS_sethostname, &[S(c"escaped"), N(7)])),
     ("setdomainname", call(libc::SYS_setdomainname, &[S(c"escaped"), N(7)])),
     ("quotactl", call(libc::SYS_quotactl, &[N(0x0080_0002 << 8), S(c"/no/such"), N(0), B])),
@@ -159,6 +165,11 @@ pub const CALLS: &[(&str, Call)] = &[
     ("io-priority", call(libc::SYS_ioprio_set, &[N(1), N(0), N(1 << 13)])),
     ("io-port", io_port()),
 ];
+
+/// The same call by the entry for x32 programs, which other machines do not have.
+const fn x32(number: libc::c_long, first: &[Arg]) -> Call {
+    if cfg!(target_arch = "x86_64") { call(number | 0x4000_0000, first) } else { call(-1, &[]) }
+}
 
 /// The ports of a PC; other machines have none.
 const fn io_port() -> Call {

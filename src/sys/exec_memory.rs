@@ -41,6 +41,26 @@ pub fn map_writable_and_executable() -> Result<(), Errno> {
     Ok(())
 }
 
+/// Asks for a page that can be written to, makes it executable, and gives it back.
+///
+/// # Errors
+///
+/// mprotect(2): EACCES where that is refused.
+pub fn make_executable() -> Result<(), Errno> {
+    let (writable, executable) = (libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ | libc::PROT_EXEC);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: as above: a new private mapping at an address of the kernel's choice.
+    let page = unsafe { libc::mmap(ptr::null_mut(), 4096, writable, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    // SAFETY: exactly the page that was just mapped; it holds no code and none is run.
+    let result = Errno::result(unsafe { libc::mprotect(page, 4096, executable) });
+    // SAFETY: the same page, to which nobody has a reference.
+    unsafe { libc::munmap(page, 4096) };
+    result.map(drop)
+}
+
 /// Makes a file in memory with these `MFD_*` flags.
 ///
 /// # Errors
@@ -61,6 +81,7 @@ mod tests {
     #[test]
     fn without_a_wall_both_are_to_be_had() {
         assert_eq!(map_writable_and_executable(), Ok(()));
+        assert_eq!(make_executable(), Ok(()));
         assert!(memfd(libc::MFD_CLOEXEC).is_ok());
         assert_eq!(memfd(u32::MAX).unwrap_err(), Errno::EINVAL);
     }

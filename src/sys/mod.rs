@@ -26,5 +26,7 @@ pub mod seccomp_action;
 pub mod seccomp_notify;
 pub mod setrlimit;
 pub mod signals;
+pub mod sweep;
+pub mod terminal;
 pub mod waitid;
 pub mod xattr;

@@ -138,7 +138,7 @@ impl ImageFacts {
 }
 
 /// Whose behaviour the jail has.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Preset {
     /// `docker`.
     pub name: String,

@@ -1,6 +1,8 @@
 //! What the app had to do, what it did, and how far that gets it.
 
 use schemars::JsonSchema;
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{Reached, millis};
@@ -127,6 +129,21 @@ pub struct Levels {
     /// No language runtime in the closure. Information, not a failure.
     #[serde(rename = "L5")]
     pub l5: Level,
+    /// Files of the image that give rights, or that can be changed where the root is writable; `null` where it was not looked through.
+    pub files: Option<Files>,
+}
+
+/// Files that somebody who got in would look for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Files {
+    /// Set-id files and their modes, in octal.
+    pub set_ids: BTreeMap<String, String>,
+    /// Files with capabilities, as getcap(8) writes them.
+    pub capabilities: BTreeMap<String, String>,
+    /// Files that everybody may write to, and directories, but for those where only owners remove (`/tmp`).
+    pub world_writable: Vec<String>,
+    /// Files and directories of the app's user; `null` where one id stands for all.
+    pub owned: Option<Vec<String>>,
 }
 
 /// One level.

@@ -1,6 +1,8 @@
 //! Real registries and engines of a test's own.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(dead_code, reason = "each test crate uses a part of it")]
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -189,4 +191,81 @@ pub fn certificates(folder: &Path) {
     )
     .unwrap();
     openssl("x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out server.crt -extfile ext");
+}
+
+/// A Docker Engine of its own: Debian's, installed or unpacked in `AUSTERE_DOCKER`. It has no bridge.
+pub struct DockerEngine {
+    pub folder: TempDir,
+    pub host: String,
+    /// Where its programs are, and the caller's.
+    pub search: OsString,
+    docker: PathBuf,
+    _daemon: Daemon,
+}
+
+impl DockerEngine {
+    /// Nothing where it cannot be started, which is said.
+    pub fn start() -> Option<Self> {
+        if !common::root() {
+            common::skip("root: a Docker Engine needs it");
+            return None;
+        }
+        let unpacked = std::env::var_os("AUSTERE_DOCKER").map(PathBuf::from);
+        let bin = unpacked.map(|folder| [folder.join("usr/sbin"), folder.join("usr/bin")]).into_iter().flatten();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let search = std::env::join_paths(bin.chain(std::env::split_paths(&path))).unwrap();
+        let find =
+            |name: &str| std::env::split_paths(&search).map(|folder| folder.join(name)).find(|path| path.is_file());
+        let (Some(dockerd), Some(docker), Some(_)) = (find("dockerd"), find("docker"), find("containerd")) else {
+            common::skip("there is no dockerd, neither installed nor in AUSTERE_DOCKER");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let host = format!("unix://{}", path("docker.sock").display());
+        let mut command = Command::new(dockerd);
+        command.env("PATH", &search).args(["--iptables=false", "--ip-masq=false", "--bridge=none", "--host", &host]);
+        for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+            command.arg(flag).arg(path(name));
+        }
+        let mut daemon = Daemon::start(&mut command, &path("log"));
+        let is_up = || client(&docker, &host, &search).arg("version").output().unwrap().status.success();
+        daemon.until(is_up, &path("log"));
+        Some(DockerEngine { folder, host, search, docker, _daemon: daemon })
+    }
+
+    /// Its command line.
+    pub fn client(&self) -> Command {
+        client(&self.docker, &self.host, &self.search)
+    }
+}
+
+fn client(docker: &Path, host: &str, search: &OsStr) -> Command {
+    let mut command = Command::new(docker);
+    command.env("DOCKER_HOST", host).env("PATH", search);
+    command
+}
+
+/// A `podman` in `folder`, with its storage there, that also runs where crun refuses hybrid cgroups and where root lacks a capability.
+///
+/// Nothing where there is none, which is said.
+pub fn podman(folder: &Path) -> Option<()> {
+    if !common::root() {
+        common::skip("root: podman's storage of this test needs it");
+        return None;
+    }
+    let Some(podman) = program("podman") else {
+        common::skip("podman is not installed");
+        return None;
+    };
+    let text = format!(
+        r#"if [ "$1" = run ]; then shift; set -- run --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "$@"; fi
+set -- {podman} --root {folder}/root --runroot {folder}/run --tmpdir {folder}/tmp --storage-driver vfs --cgroup-manager cgroupfs --events-backend none --runtime crun "$@"
+mountpoint -q /sys/fs/cgroup/unified || exec "$@"
+exec unshare -m --propagation private sh -c 'umount /sys/fs/cgroup/unified; exec "$@"' - "$@""#,
+        podman = podman.display(),
+        folder = folder.display()
+    );
+    script(folder, "podman", &text);
+    Some(())
 }

@@ -2,11 +2,11 @@
 
 use crate::profile::Profile;
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(in crate::cli) struct SealArgs {
     /// Refuse every exec after the app's own
-    #[arg(long)]
-    pub seal: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub seal: Option<bool>,
     /// Let this program be started all the same: in place of the call, files are held back then [repeatable]
     #[arg(long, value_name = "PATH")]
     pub allow_exec: Vec<String>,
@@ -17,7 +17,10 @@ pub(in crate::cli) struct SealArgs {
 
 impl SealArgs {
     pub(super) fn apply(&self, profile: &mut Profile) -> anyhow::Result<()> {
-        profile.seal |= self.seal;
+        if self.seal == Some(false) && profile.seal {
+            profile.relaxations.push("--seal=false".to_owned());
+        }
+        profile.seal = self.seal.unwrap_or(profile.seal);
         profile.ports.extend(&self.expose);
         profile.relaxations.extend(self.expose.iter().map(|port| format!("--expose {port}")));
         for path in &self.allow_exec {

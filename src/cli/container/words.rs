@@ -95,19 +95,19 @@ pub(in crate::cli) fn read(path: &Path) -> anyhow::Result<String> {
     Ok(fs::read_to_string(path)?)
 }
 
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(in crate::cli) fn size(text: &str) -> Result<u64, String> {
     let text = text.strip_suffix(['b', 'B']).unwrap_or(text);
     bytes(text).ok_or_else(|| format!("`{text}` is not a size: a number above 0, with k, m or g behind it"))
 }
 
 /// What hostname(7) lets a name be.
-pub(super) fn hostname(text: &str) -> Result<String, String> {
+pub(in crate::cli) fn hostname(text: &str) -> Result<String, String> {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     let fits = !text.is_empty() && text.len() <= 63 && text.bytes().all(letter) && !text.starts_with('-');
     if fits { Ok(text.to_owned()) } else { Err(format!("`{text}` is not a host name")) }
 }
 
-pub(super) fn host(text: &str) -> Result<(String, IpAddr), String> {
+pub(in crate::cli) fn host(text: &str) -> Result<(String, IpAddr), String> {
     let wrong = || format!("`{text}` is not NAME:IP");
     let (name, address) = text.split_once([':', '=']).ok_or_else(wrong)?;
     if address == "host-gateway" {

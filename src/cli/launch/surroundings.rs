@@ -18,7 +18,7 @@ pub(super) fn working_dir(config: &image::Config, profile: &Profile) -> String {
 }
 
 /// Those that were asked for, as the engine mounts them, and those that it makes of itself where the root is read-only and nothing else is there.
-pub(super) fn tmpfs(profile: &Profile) -> Vec<Tmpfs> {
+pub(in crate::cli) fn tmpfs(profile: &Profile) -> Vec<Tmpfs> {
     let style = profile.preset.tmpfs;
     let mut all: Vec<Tmpfs> = Vec::new();
     if profile.read_only {

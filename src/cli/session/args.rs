@@ -54,9 +54,10 @@ pub(in crate::cli) struct ImageArgs {
     /// A further group of the app's user [repeatable]
     #[arg(long, value_name = "GROUP", help_heading = "Jail")]
     pub(in crate::cli) group_add: Vec<String>,
-    /// The engine to be like: docker, docker@26.1 or docker@20.10; or sealed, austere's own and strictest
-    #[arg(long, value_name = "ENGINE[@VERSION]", default_value = "docker", help_heading = "Jail")]
-    pub(in crate::cli) preset: Preset,
+    /// The engine to be like: docker, docker@26.1 or docker@20.10; or sealed, austere's own and strictest [default: docker, or the
+    /// manifest's or profile's]
+    #[arg(long, value_name = "ENGINE[@VERSION]", help_heading = "Jail")]
+    pub(in crate::cli) preset: Option<Preset>,
     /// How ids become ids of the host: mapped needs subordinate ids, single projects file modes onto one id. Instead of
     /// `AUSTERE_IDS`; auto is the most faithful that can be had, which for root is the ids themselves
     #[arg(long, value_name = "MODE", help_heading = "Jail")]
@@ -78,8 +79,13 @@ impl ImageArgs {
         self.store.clone().map_or_else(|| store::default_path(privileged), Ok)
     }
 
+    /// The engine that is meant.
+    pub(in crate::cli) fn preset(&self) -> Preset {
+        self.preset.clone().unwrap_or_default()
+    }
+
     /// How the image is looked for.
-    pub(super) fn source(&self) -> anyhow::Result<source::Options> {
+    pub(in crate::cli) fn source(&self) -> anyhow::Result<source::Options> {
         // Files and folders need no store to be found in; whoever has no place for one is told so later.
         let store = self.store_path(store::privileged()).ok();
         Ok(source::Options { platform: self.platform.clone(), store, ..self.pull.options()? })
@@ -90,7 +96,7 @@ impl ImageArgs {
         let named = |said: &Who| said.user.clone().unwrap_or_else(|| config.user.clone());
         let user = match (&self.user, self.said.as_ref().map(named)) {
             (Some(user), _) => user.clone(),
-            (None, None) => match self.preset.gid {
+            (None, None) => match self.preset().gid {
                 Some(gid) => format!("{HARDENED_USER}:{gid}").parse()?,
                 None => HARDENED_USER.parse()?,
             },

@@ -50,6 +50,12 @@ impl Session {
         )
     }
 
+    /// Whose files are the app's own; nothing where all belong to one id.
+    pub(in crate::cli) fn owner(&self) -> Option<u32> {
+        let all_are_ours = self.ids == ids::Mode::Single && !matches!(&*self.files, Files::Folder(_));
+        (!all_are_ours).then_some(self.account.uid)
+    }
+
     /// Who the app's user is to the files, as they lie in the store.
     pub(in crate::cli) fn credentials(&self) -> Credentials {
         match (self.ids, &*self.files) {

@@ -6,12 +6,12 @@ use super::attempt::{self, Sight};
 use crate::cli::launch;
 use crate::cli::session::Session;
 use crate::inventory::programs::{Kind, Program};
-use crate::inventory::{Contents, Entrypoint, Survey, Tree as _};
+use crate::inventory::{Contents, Entrypoint, Survey, Tree as _, owned};
 use crate::measure::Measure;
 use crate::smoke::plan::Plan;
 use crate::smoke::{Answer, Outcome};
 use crate::verdict::levels::Name;
-use crate::verdict::run::{Level, Levels};
+use crate::verdict::run::{Files, Level, Levels};
 use crate::verdict::{Reached, Verdict};
 
 #[derive(Debug, clap::Args)]
@@ -34,9 +34,15 @@ pub(super) struct Disk {
     programs: Vec<Program>,
     startable: Vec<String>,
     entrypoint: Entrypoint,
+    files: Files,
 }
 
 impl LevelArgs {
+    /// Requires these levels too.
+    pub(super) fn also<'a>(&mut self, names: impl Iterator<Item = &'a Name>) {
+        self.require.extend(names);
+    }
+
     pub(super) fn required(&self) -> Vec<Name> {
         let mut names: BTreeSet<Name> = self.require.iter().copied().collect();
         names.extend(self.no_shell.then_some(Name::L0));
@@ -51,11 +57,18 @@ impl LevelArgs {
         let view = session.view()?;
         let entrypoint = session.entrypoint(&view, argv);
         let listing = view.list();
-        let survey = Survey::of(&Contents::new(&listing.items, &view));
+        let contents = Contents::new(&listing.items, &view);
+        let survey = Survey::of(&contents);
+        let files = Files {
+            set_ids: survey.set_id_modes(),
+            capabilities: survey.capabilities.clone(),
+            world_writable: survey.world_writable.iter().map(|writable| writable.path.clone()).collect(),
+            owned: session.owner().map(|uid| owned(&contents, uid)),
+        };
         let credentials = session.credentials();
         let may_start = |path: &String| view.find(path).is_ok_and(|found| credentials.may_start(&found));
         let startable = survey.executables.into_iter().filter(may_start).collect();
-        Ok(Some(Disk { programs: survey.programs, startable, entrypoint }))
+        Ok(Some(Disk { programs: survey.programs, startable, entrypoint, files }))
     }
 
     /// The run that `runs sealed` and L2 are about, where it is asked for and the judging run was not sealed.
@@ -97,6 +110,7 @@ impl LevelArgs {
             l3: run.l3(),
             l4: run.l4(disk),
             l5: disk.map_or_else(Level::default, Disk::l5),
+            files: disk.map(|disk| disk.files.clone()),
         };
         Ok(verdict.with_levels(levels, &self.required()))
     }

@@ -3,6 +3,8 @@
 //!
 //! The markers are data: `profiles/shells.json`. Each was tried on the real program and on hundreds that are not it.
 
+mod told;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
@@ -14,8 +16,6 @@ use serde::{Deserialize, Serialize};
 use super::binary::{self, Binary};
 use super::contents::{Contents, Item, ItemKind};
 
-/// The largest `/etc/shells` that is read, in bytes.
-const LARGEST: u64 = 64 << 10;
 /// Names there are indirections of names elsewhere.
 const ALTERNATIVES: &str = "/etc/alternatives/";
 
@@ -56,18 +56,24 @@ pub enum Seen {
     Content,
     /// It is a link to a program known by its content.
     Link,
+    /// By its content; nobody may execute it, but a loader of the image runs it.
+    Loader,
     /// `/etc/shells` lists it.
     Listed,
+    /// A script of the image names it in its first line.
+    Asked,
     /// It is a script of this name.
     Script,
 }
 
-/// One way to know a program: all of the markers are in it.
+/// One way to know a program: all of the markers are in it, and none of those that others have.
 #[derive(Deserialize)]
 struct Rule {
     name: String,
     kind: Kind,
     all: Vec<String>,
+    #[serde(default)]
+    none: Vec<String>,
     /// What it is called, where the markers are not enough.
     #[serde(default)]
     names: Vec<String>,
@@ -96,36 +102,37 @@ struct Data {
     scripts: BTreeMap<Kind, Vec<String>>,
     /// What `/etc/shells` may list that is none.
     no_shells: Vec<String>,
+    /// What scripts may be written for that runs no programs.
+    no_interpreters: Vec<String>,
 }
 
 struct Markers {
     data: Data,
     search: Option<AhoCorasick>,
-    /// For each rule, its markers by number.
-    numbers: Vec<Vec<usize>>,
+    /// For each rule, by number: its markers, and those that it may not have.
+    numbers: Vec<(Vec<usize>, Vec<usize>)>,
     count: usize,
 }
 
 static MARKERS: LazyLock<Markers> = LazyLock::new(|| {
-    let empty = Data { programs: vec![], applets: BTreeMap::new(), scripts: BTreeMap::new(), no_shells: vec![] };
+    let empty = Data {
+        programs: vec![],
+        applets: BTreeMap::new(),
+        scripts: BTreeMap::new(),
+        no_shells: vec![],
+        no_interpreters: vec![],
+    };
     let data: Data = serde_json::from_str(include_str!("../../../profiles/shells.json")).unwrap_or(empty);
     let mut unique = HashMap::<&str, usize>::new();
     let mut texts = Vec::new();
-    let numbers = data
-        .programs
-        .iter()
-        .map(|rule| {
-            let mut own = Vec::new();
-            for text in &rule.all {
-                let next = texts.len();
-                own.push(*unique.entry(text).or_insert_with(|| {
-                    texts.push(text.clone());
-                    next
-                }));
-            }
-            own
-        })
-        .collect();
+    for text in data.programs.iter().flat_map(|rule| rule.all.iter().chain(&rule.none)) {
+        unique.entry(text).or_insert_with(|| {
+            texts.push(text.clone());
+            texts.len() - 1
+        });
+    }
+    let own = |texts: &[String]| texts.iter().filter_map(|text| unique.get(text.as_str()).copied()).collect();
+    let numbers = data.programs.iter().map(|rule| (own(&rule.all), own(&rule.none))).collect();
     let count = texts.len();
     let search = AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(&texts).ok();
     Markers { data, search, numbers, count }
@@ -156,7 +163,10 @@ pub(super) fn marks(file: &[u8], is_go: bool, is_rust: bool) -> Marks {
         }
     }
     let holds = |index: usize, rule: &Rule| {
-        rule.largest.is_none_or(|largest| file.len() <= largest) && numbers[index].iter().all(|number| seen[*number])
+        let (all, none) = &numbers[index];
+        rule.largest.is_none_or(|largest| file.len() <= largest)
+            && all.iter().all(|number| seen[*number])
+            && !none.iter().any(|number| seen[*number])
     };
     Marks(rules().filter(|(index, rule)| holds(*index, rule)).map(|(index, _)| index).collect())
 }
@@ -197,6 +207,8 @@ pub(super) fn find(contents: &Contents, binaries: &[Binary]) -> Vec<Program> {
                 known.insert(&item.path, rule);
                 if item.is_executable() {
                     all.push(rule.program(item, Seen::Content));
+                } else if has_loader(contents, binary) {
+                    all.push(rule.program(item, Seen::Loader));
                 }
             } else if binary.script.is_some() {
                 let kind = by_name(&MARKERS.data.scripts, item.name());
@@ -215,30 +227,17 @@ pub(super) fn find(contents: &Contents, binaries: &[Binary]) -> Vec<Program> {
             all.push(rule.program(item, Seen::Link));
         }
     }
-    all.extend(listed(contents, binaries, &all));
+    all.extend(told::listed(contents, binaries, &all));
+    all.extend(told::asked_for(contents, binaries, &all));
     all.sort();
     all.dedup_by(|a, b| a.path == b.path);
     all
 }
 
-/// Shells that only `/etc/shells` knows as such.
-fn listed(contents: &Contents, binaries: &[Binary], known: &[Program]) -> Vec<Program> {
-    let text = contents.text("/etc/shells", LARGEST).unwrap_or_default();
-    let mut all: Vec<Program> = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| line.starts_with('/')) {
-        let Some(item) = contents.resolve(line).filter(|item| item.is_executable()) else { continue };
-        let is_program = || {
-            binaries.iter().any(|binary| {
-                binary.is_program() && binary.items.iter().any(|at| contents.items[*at].path == item.path)
-            })
-        };
-        let is_none = MARKERS.data.no_shells.iter().any(|name| name == item.name());
-        let is_known = known.iter().chain(&all).any(|program| program.path == item.path);
-        if !is_none && !is_known && is_program() {
-            all.push(named(item, Kind::Shell, item.name(), Seen::Listed));
-        }
-    }
-    all
+/// Whether `/lib64/ld-linux-x86-64.so.2 FILE` would run a program without its x bits.
+fn has_loader(contents: &Contents, binary: &Binary) -> bool {
+    let loader = binary.elf.as_ref().and_then(|elf| elf.interpreter.as_deref());
+    loader.and_then(|loader| contents.resolve(loader)).is_some_and(Item::is_executable)
 }
 
 fn applet(name: &str) -> Option<Kind> {

@@ -40,6 +40,8 @@ pub struct ContentFacts {
     pub capabilities: BTreeMap<String, String>,
     /// What everybody may write to.
     pub world_writable: Vec<Writable>,
+    /// Files and directories of the app's user; `null` where one id stands for all.
+    pub owned: Option<Vec<String>>,
     /// Libraries that are nowhere in the image.
     pub missing_libraries: Vec<Missing>,
     /// How many packages there are.
@@ -111,9 +113,10 @@ impl ContentFacts {
             largest: files.iter().take(LARGEST).map(large).collect(),
             programs: survey.programs.clone(),
             executables: survey.executables.clone(),
-            set_ids: survey.set_ids.iter().map(|(path, mode)| (path.clone(), format!("{mode:04o}"))).collect(),
+            set_ids: survey.set_id_modes(),
             capabilities: survey.capabilities.clone(),
             world_writable: survey.world_writable.clone(),
+            owned: None,
             missing_libraries: survey.missing.clone(),
             package_count: survey.packages.found.len(),
             packages: None,
@@ -161,6 +164,7 @@ impl ContentFacts {
         page.row("set-id", cut(self.set_ids.iter().map(|(path, mode)| format!("{mode} {path}")).collect()));
         page.row("capabilities", cut(self.capabilities.iter().map(|(path, text)| format!("{path} {text}")).collect()));
         page.row("all may write", cut(self.world_writable.iter().map(|writable| writable.path.clone()).collect()));
+        page.row("owned", cut(self.owned.clone().unwrap_or_default()));
         let missing = |missing: &Missing| format!("{} (for {})", missing.library, missing.needed_by);
         page.row("missing", cut(self.missing_libraries.iter().map(missing).collect()));
         page.row(
