@@ -191,9 +191,8 @@ impl Set {
                 }
                 Relaxation::WritableRoot => profile.read_only = false,
                 Relaxation::AllowExec(path) => profile.allow_exec.push(path.clone()),
-                // The room stays closed.
-                Relaxation::Network(_) => {}
-                Relaxation::User(_) | Relaxation::Group(_) | Relaxation::Root => {}
+                // The session's account, and a room that stays closed.
+                Relaxation::User(_) | Relaxation::Group(_) | Relaxation::Root | Relaxation::Network(_) => {}
             }
         }
         Ok(profile)

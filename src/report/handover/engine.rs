@@ -16,9 +16,13 @@ pub(super) trait Engine {
             Relaxation::Env(pair) => Some(format!("-e {}", quoted(pair))),
             Relaxation::PasswdLine if self.adds_passwd_line() => None,
             Relaxation::PasswdLine => Some("-v \"$PWD/passwd:/etc/passwd:ro\"".to_owned()),
-            // They stand there already, and a seccomp profile is named once for all.
-            Relaxation::Syscall(_) | Relaxation::AllowExec(_) | Relaxation::Network(_) => None,
-            Relaxation::User(_) | Relaxation::Root | Relaxation::WritableRoot => None,
+            // They stand there already, a seccomp profile is named once for all, and the last two every engine gives.
+            Relaxation::User(_)
+            | Relaxation::Root
+            | Relaxation::WritableRoot
+            | Relaxation::Syscall(_)
+            | Relaxation::AllowExec(_)
+            | Relaxation::Network(_) => None,
             _ => Some(what.flag(uid)),
         }
     }
