@@ -1,39 +1,31 @@
 //! A verdict for people: the first line is the judgement.
 
+mod fit;
+mod page;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
+
+use fit::fit;
+use page::{BAD, DOUBT, FAINT, GOOD, Page, TIED};
 
 use super::{clean, listed};
 use crate::finding::{Finding, Severity};
-use crate::fit::minimal::Minimal;
 use crate::measure::{Measure, MeasureStatus};
 use crate::smoke::{ProbeStatus, span};
 use crate::verdict::levels::Name;
-use crate::verdict::run::{Durations, Fit, ProbeFacts, RunStatus};
+use crate::verdict::run::{Durations, ProbeFacts, RunStatus};
 use crate::verdict::{Baseline, Reached, Status, Verdict};
 
-/// Columns of the page, of a section's name, and of the state that starts a row.
-const WIDTH: usize = 80;
-const NAME: usize = 10;
-const STATE: usize = 13;
 /// How many of the app's last lines are shown, and how much of each.
 const LINES: usize = 12;
 const LINE: usize = 300;
 
-/// A space at which no line is broken.
-const TIED: &str = "\u{a0}";
-
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
-const DOUBT: Style = AnsiColor::Yellow.on_default();
-const FAINT: Style = Style::new().dimmed();
-const NAMES: Style = Style::new().bold();
-
 /// The report, coloured with ANSI escapes. Print it through `anstream`, which takes the colour away where there is no terminal.
 pub fn render(verdict: &Verdict) -> String {
-    let mut page = Page { text: String::new() };
+    let mut page = Page::default();
     first_line(&mut page, verdict);
     ladder(&mut page, verdict);
     levels(&mut page, verdict);
@@ -53,7 +45,7 @@ pub fn render(verdict: &Verdict) -> String {
 
 /// The first line of the report alone.
 pub fn judgement(verdict: &Verdict) -> String {
-    let mut page = Page { text: String::new() };
+    let mut page = Page::default();
     first_line(&mut page, verdict);
     page.text
 }
@@ -240,62 +232,6 @@ fn findings(page: &mut Page, verdict: &Verdict) {
     }
 }
 
-/// The least that has to be given back, each with what asked for it.
-fn fit(page: &mut Page, fit: &Fit) {
-    if fit.runs == 0 {
-        return;
-    }
-    page.section("fit");
-    let cost = format!("{} sets in {} runs", fit.tried, fit.runs);
-    match fit.status {
-        Reached::Reached => {
-            let count = match fit.relaxations.len() {
-                0 => "nothing has to be given back".to_owned(),
-                1 => "one relaxation".to_owned(),
-                count => format!("{count} relaxations"),
-            };
-            page.row("proven", GOOD, &format!("{count}, {} passes in a row; {cost}", fit.proven));
-        }
-        Reached::Failed => page.row("none", BAD, &format!("{}; {cost}", fit.reason)),
-        Reached::NotTried => page.row("unknown", DOUBT, &format!("{}; {cost}", fit.reason)),
-    }
-    for given in &fit.relaxations {
-        page.row(given.what.kind(), FAINT, &given.evidence);
-    }
-    if let Some(own) = &fit.seccomp {
-        seccomp(page, own);
-    }
-    for command in [&fit.docker, &fit.podman].into_iter().flatten() {
-        for line in command.lines().filter(|line| !line.starts_with("# better")) {
-            page.raw(line);
-        }
-    }
-}
-
-/// The profile of the app's own: how wide it is, and how much it has seen.
-fn seccomp(page: &mut Page, own: &Minimal) {
-    match own.status {
-        Reached::Reached => {
-            let (calls, beside) = (own.calls.len(), own.beside.len());
-            page.row(
-                "seccomp",
-                GOOD,
-                &format!("{calls} calls, and {beside} beside; {} passes in a row under it", own.proven),
-            );
-        }
-        Reached::Failed => page.row("seccomp", BAD, &own.reason),
-        Reached::NotTried => page.row("seccomp", DOUBT, &own.reason),
-    }
-    let seen = match own.exercised_s {
-        Some(seconds) => format!("seen in {} runs, one of them used from outside for {seconds} s", own.recordings),
-        None => format!("seen in {} runs", own.recordings),
-    };
-    page.row("", FAINT, &format!("{seen}; a path that none of them took, such as an error's, gets ENOSYS"));
-    if !own.added.is_empty() {
-        page.row("", FAINT, &format!("added after a run under it failed: {}", own.added.join(", ")));
-    }
-}
-
 fn times(page: &mut Page, durations: &Durations) {
     let Durations { open, unpack, jail, smoke, stop, unhardened, total } = durations;
     let named = [
@@ -317,59 +253,6 @@ fn times(page: &mut Page, durations: &Durations) {
 
 fn said(ms: f64) -> String {
     span(Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default())
-}
-
-/// Sections with a name in the margin, and rows that are wrapped at the page's width.
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn section(&mut self, name: &str) {
-        let _ = write!(self.text, "\n{NAMES}{name}{NAMES:#}{:1$}", "", NAME - name.len());
-    }
-
-    fn line(&mut self, text: &str) {
-        self.wrapped(text, NAME);
-    }
-
-    /// The app's own words: never wrapped, so that they can be searched for.
-    fn raw(&mut self, text: &str) {
-        self.indent(NAME);
-        self.text.push_str(&clean(text));
-        self.text.push('\n');
-    }
-
-    fn row(&mut self, state: &str, style: Style, text: &str) {
-        self.indent(NAME);
-        let _ = write!(self.text, "{style}{state}{style:#}{:1$}", "", STATE - state.len());
-        self.wrapped(text, NAME + STATE);
-    }
-
-    /// Fills the margin, unless a section's name has just done so.
-    fn indent(&mut self, columns: usize) {
-        if self.text.ends_with('\n') {
-            let _ = write!(self.text, "{:columns$}", "");
-        }
-    }
-
-    fn wrapped(&mut self, text: &str, margin: usize) {
-        self.indent(margin);
-        let mut column = margin;
-        for (index, word) in clean(text).split(' ').enumerate() {
-            let length = word.chars().count();
-            if index > 0 && column + 1 + length > WIDTH {
-                let _ = write!(self.text, "\n{:margin$}", "");
-                column = margin;
-            } else if index > 0 {
-                self.text.push(' ');
-                column += 1;
-            }
-            self.text.push_str(&word.replace(TIED, " "));
-            column += length;
-        }
-        self.text.push('\n');
-    }
 }
 
 #[cfg(test)]
