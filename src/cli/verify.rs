@@ -1,5 +1,6 @@
 //! `austere verify`: run an image in the jail, test that it works there, and judge.
 
+mod args;
 pub(super) mod attempt;
 mod doubt;
 mod lenient;
@@ -9,148 +10,28 @@ mod trials;
 pub(super) mod watched;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 
 use super::Format;
-use super::container::ContainerArgs;
-use super::fit::{self, SearchArgs, SeccompArgs};
-use super::flags::PublishArgs;
+use super::fit::{self, SeccompArgs};
 use super::launch;
-use super::manifest::{self, ManifestArgs};
-use super::profile::{self, ProfileArgs};
-use super::session::{self, ImageArgs, Session};
-use super::usage::UsageArgs;
+use super::manifest;
+use super::session::{self, Session};
 use crate::ids;
 use crate::inventory;
 use crate::jail::subject::Output;
 use crate::phases::{self, Phase};
-use crate::reference::Reference;
 use crate::report;
 use crate::smoke::{self, Answer};
 use crate::sys;
 use crate::verdict::facts::{self, Host, IdMode, Ids};
 use crate::verdict::run::{Durations, Fit};
-use crate::verdict::{Baseline, Evidence, Status, Verdict, diagnose};
-use levels::LevelArgs;
-use plan::PlanArgs;
+use crate::verdict::{Baseline, Evidence, Verdict, diagnose};
+pub(super) use args::Args;
 use trials::Trial;
-
-const EXAMPLES: &str = "\
-Examples:
-  austere verify example:hello
-  austere verify ./image.tar --http 8080/healthz
-  austere verify registry.example.com/team/app:1.2 --pull always
-  austere verify oci:layout:latest --tmpfs /run --format json
-
-Without a probe the plan comes from the image: every exposed TCP port must accept a
-connection; without one, the app must stay up for 3 s or exit 0.
-
-Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub(super) struct Args {
-    /// A path; a name as in nginx:1.27, which docker, podman or its registry may have; or oci:DIR[:TAG], oci-archive:FILE[:TAG],
-    /// docker-archive:FILE[:TAG], rootfs:DIR, `docker://NAME`, docker-daemon:NAME, containers-storage:NAME, example:hello
-    #[arg(required_unless_present_any = ["pod", "compose", "dry_run"])]
-    pub image: Option<Reference>,
-    /// Arguments for the entrypoint, instead of the image's own; with rootfs:DIR the whole command line
-    #[arg(last = true, value_name = "ARGS")]
-    pub arguments: Vec<String>,
-
-    #[command(flatten)]
-    pub plan: PlanArgs,
-
-    #[command(flatten)]
-    pub manifest: ManifestArgs,
-
-    #[command(flatten)]
-    pub levels: LevelArgs,
-
-    #[command(flatten)]
-    pub profile: ProfileArgs,
-    /// Check the profile and the flags, print what they add up to, and look at no image
-    #[arg(long, conflicts_with_all = ["pod", "compose"], help_heading = "Jail")]
-    pub dry_run: bool,
-    #[command(flatten)]
-    pub container: ContainerArgs,
-    #[command(flatten)]
-    pub published: PublishArgs,
-    /// Watch one more run, and write what the app was refused: to standard error, or to FILE (as JSON lines to FILE.jsonl)
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Report")]
-    pub trace: Option<PathBuf>,
-    /// When it fails, find the least that has to be given back for it to work, as `austere fit` does
-    #[arg(long, help_heading = "Fit")]
-    pub fit: bool,
-    #[command(flatten)]
-    pub search: SearchArgs,
-    /// Leave a measure out, so that its read-back must say so
-    #[arg(long, value_name = "NAME", hide = true)]
-    pub without_measure: Vec<String>,
-    /// Write a line to this file as each phase begins
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub phases: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub usage: UsageArgs,
-    #[command(flatten)]
-    pub files: ImageArgs,
-
-    /// How the verdict is written to standard output
-    #[arg(long, value_enum, default_value_t, help_heading = "Report")]
-    pub format: Format,
-    /// Print the first line of the text only
-    #[arg(short, long, help_heading = "Report")]
-    pub quiet: bool,
-    /// Print the app's own last 64 KiB of output to standard error, after each run
-    #[arg(long, help_heading = "Report")]
-    pub show_logs: bool,
-}
-
-impl Args {
-    /// Puts what the profile file says where no flag says it.
-    pub(super) fn settle(&mut self) -> anyhow::Result<Option<profile::File>> {
-        let file = self.profile.settle(&mut self.container, &mut self.usage, &mut self.files)?;
-        self.levels.also(file.iter().flat_map(|file| &file.require));
-        Ok(file)
-    }
-
-    fn flags(&self) -> profile::Flags {
-        let (container, usage, files) = (self.container.clone(), self.usage.clone(), self.files.clone());
-        profile::Flags { container, usage, files, require: self.levels.required() }
-    }
-
-    /// Says what the jail would be.
-    fn deliver_settings(mut self) -> anyhow::Result<ExitCode> {
-        let given = self.flags();
-        let file = self.settle()?;
-        let effective = profile::effective(&self.flags(), &given, file.as_ref())?;
-        super::print(&match self.format {
-            Format::Text => effective.text(),
-            Format::Json => effective.json(),
-        })?;
-        Ok(super::exit::PASS)
-    }
-
-    /// Writes the verdict to standard output and gives its exit code.
-    pub(super) fn deliver(&self, verdict: &Verdict) -> anyhow::Result<ExitCode> {
-        super::print(&match self.format {
-            Format::Text if self.quiet => report::text::judgement(verdict),
-            Format::Text => report::text::render(verdict),
-            Format::Json => report::json::render(verdict),
-        })?;
-        Ok(match verdict.verdict {
-            Status::Pass => super::exit::PASS,
-            Status::Fail => super::exit::fail(),
-            Status::Inconclusive => super::exit::inconclusive(),
-        })
-    }
-}
 
 /// Judges, and says so.
 pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
