@@ -57,8 +57,11 @@ impl Place {
             let found = format!("no whiteout (mknod 0:0) or user.* xattr can be made in {name}: {error}");
             let check =
                 Check::new("layers", Status::No, found).means("layers cannot be kept in the form that overlays need");
-            checks
-                .push(check.remedy("export AUSTERE_STORE=FOLDER with a folder on ext4, xfs, btrfs or tmpfs").needed());
+            checks.push(
+                check
+                    .remedy("export AUSTERE_STORE=FOLDER with a folder on ext4, xfs, btrfs or, since Linux 6.6, tmpfs")
+                    .needed(),
+            );
         }
         if let Ok(status) = statfs(folder) {
             checks.push(space(&status));
