@@ -14,7 +14,8 @@ mod image;
 use std::fs;
 
 use callers::callers;
-use fitting::{each, fit, is_minimal, set};
+use common::each;
+use fitting::{fit, is_minimal, set};
 use serde_json::Value;
 
 /// What is expected of the images of the corpus that fail.

@@ -14,7 +14,8 @@ mod image;
 use std::fs;
 
 use callers::{Caller, busybox, callers};
-use fitting::{each, fit, is_minimal, set};
+use common::each;
+use fitting::{fit, is_minimal, set};
 use image::{Image, Layer, Stored};
 use serde_json::json;
 

@@ -36,9 +36,7 @@ pub(super) fn page(report: &impl serde::Serialize) -> String {
 ///
 /// Never: a schema is JSON.
 pub fn schema() -> String {
-    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Verdict)).expect("a schema is JSON");
-    text.push('\n');
-    text
+    super::schema_of::<Verdict>()
 }
 
 #[cfg(test)]

@@ -38,6 +38,13 @@ pub(crate) fn clean(text: &str) -> String {
     cleaned
 }
 
+/// The JSON Schema of a document of ours.
+fn schema_of<T: schemars::JsonSchema>() -> String {
+    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(T)).expect("a schema is JSON");
+    text.push('\n');
+    text
+}
+
 #[cfg(test)]
 mod fixtures;
 

@@ -124,9 +124,7 @@ impl Effective {
 ///
 /// Never: a schema is JSON.
 pub fn schema() -> String {
-    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Effective)).expect("a schema is JSON");
-    text.push('\n');
-    text
+    super::schema_of::<Effective>()
 }
 
 #[cfg(test)]

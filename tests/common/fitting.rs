@@ -1,30 +1,10 @@
 //! Searches for a fit, and looks whether what they found is the least.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use serde_json::Value;
 
 use crate::callers::Caller;
 use crate::common::{self, said};
-
-/// Does `work` on all of `jobs`, two at a time, and collects the complaints.
-pub fn each<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Vec<String> + Sync) {
-    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    wrong.lock().unwrap().extend(work(job));
-                }
-            });
-        }
-    });
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
-}
 
 /// What `fit` finds, with its exit code and what it said on the way.
 pub fn fit(caller: &Caller, image: &str, flags: &[&str]) -> (Value, i32, String) {

@@ -8,8 +8,9 @@ use austere::verdict::diagnose::codes;
 use crate::animals::Twin::{Flags, Steps};
 use crate::animals::{Animal, NOISE, OLD_FILTER, WITHOUT, has_dynamic, image, zoo};
 use crate::callers::{Caller, callers};
+use crate::common::each;
 use crate::{app, common};
-use crate::{complaint, each, short, verdict};
+use crate::{complaint, short, verdict};
 
 /// A filter of the time before these calls: EPERM for what it does not know.
 const OLD: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["clone3", "faccessat2"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}"#;

@@ -3,7 +3,8 @@
 use crate::animals::Twin::Steps;
 use crate::animals::{MKDIR, OPEN, animal, image};
 use crate::callers::callers;
-use crate::{complaint, each, verdict};
+use crate::common::each;
+use crate::{complaint, verdict};
 
 pub fn what_the_corpus_taught() {
     let caller = &callers().pop().unwrap();

@@ -20,8 +20,6 @@ mod lessons;
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use animals::Animal;
@@ -78,22 +76,6 @@ fn verdict(caller: &Caller, image: &str, flags: &[&str], steps: &[&str]) -> (Val
     words.extend(steps);
     let output = caller.verify(&words);
     (common::json(&output), output.status.code().unwrap())
-}
-
-/// Does `work` on all of `jobs`, two at a time, and collects the complaints.
-fn each<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Option<String> + Sync) {
-    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    wrong.lock().unwrap().extend(work(job));
-                }
-            });
-        }
-    });
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 fn short(verdict: &Value) -> String {

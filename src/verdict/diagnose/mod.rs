@@ -56,14 +56,16 @@ pub struct Facts<'a> {
     pub baseline: Baseline,
 }
 
+impl<'a> Context<'a> {
+    fn of(timeline: &'a Timeline, facts: &Facts<'a>) -> Self {
+        let works_unhardened = facts.baseline == Baseline::Works;
+        Context { timeline, volumes: facts.volumes, set_ids: facts.set_ids, works_unhardened }
+    }
+}
+
 /// The cause first, then what contributed, then what harms nothing. Without a cause of which one can be sure there is none among them.
 pub fn diagnose(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
-    let context = Context {
-        timeline,
-        volumes: facts.volumes,
-        set_ids: facts.set_ids,
-        works_unhardened: facts.baseline == Baseline::Works,
-    };
+    let context = Context::of(timeline, facts);
     let candidates = context.candidates();
     let mut findings: Vec<Finding> = Vec::new();
     let mut told = Vec::new();
@@ -93,12 +95,7 @@ pub fn diagnose(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
 
 /// The event that is the cause, as an index: a call that failed, where one can be sure of it.
 pub fn cause(timeline: &Timeline, facts: &Facts<'_>) -> Option<usize> {
-    let context = Context {
-        timeline,
-        volumes: facts.volumes,
-        set_ids: facts.set_ids,
-        works_unhardened: facts.baseline == Baseline::Works,
-    };
+    let context = Context::of(timeline, facts);
     let candidates = context.candidates();
     let first = candidates.first().filter(|first| first.score >= SURE && first.event.kind == Kind::Failed)?;
     timeline.events.iter().position(|event| std::ptr::eq(event, first.event))
@@ -106,7 +103,7 @@ pub fn cause(timeline: &Timeline, facts: &Facts<'_>) -> Option<usize> {
 
 /// What was refused to an app that works all the same, as notices.
 pub fn degraded(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
-    let context = Context { timeline, volumes: facts.volumes, set_ids: facts.set_ids, works_unhardened: true };
+    let context = Context { works_unhardened: true, ..Context::of(timeline, facts) };
     let mut candidates = context.candidates();
     candidates.retain(|candidate| {
         candidate.event.kind == Kind::Failed
