@@ -19,7 +19,7 @@ use rank::{Candidate, Context, SURE};
 
 pub use advice::capability;
 pub use document::{ZOO, codes, document, explain as explained};
-pub use rules::{Match, Ready, Rule, Seen, rules};
+pub use rules::{Match, Ready, Rule, Seen, Within, rules};
 
 /// The code of a cause that says nothing about the image: the jail's network leads nowhere.
 pub const CLOSED_ROOM: &str = "closed-room";
@@ -48,8 +48,8 @@ pub struct Facts<'a> {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
-    /// The image's volumes.
-    pub volumes: &'a [String],
+    /// Where the jail has volumes and folders of the host that the app could write to if they were its own.
+    pub places: &'a [(Within, String)],
     /// Programs with a set-id bit, by path.
     pub set_ids: &'a [String],
     /// What the run without hardening showed.
@@ -59,7 +59,7 @@ pub struct Facts<'a> {
 impl<'a> Context<'a> {
     fn of(timeline: &'a Timeline, facts: &Facts<'a>) -> Self {
         let works_unhardened = facts.baseline == Baseline::Works;
-        Context { timeline, volumes: facts.volumes, set_ids: facts.set_ids, works_unhardened }
+        Context { timeline, places: facts.places, set_ids: facts.set_ids, works_unhardened }
     }
 }
 
