@@ -27,7 +27,7 @@ const ALLOWANCE: Duration = Duration::from_secs(5);
 /// How many times as long as unwatched an app may take: one that forks without end is that much slower under emulation.
 const SLOWER: u32 = 10;
 
-/// Runs the app once more and watches it, so that the outcome can say why.
+/// Runs the app once more and watches it, so that the outcome can say why. Gives that run's outcome where the app did not fail again in it.
 pub(super) fn tell(
     trace: Option<&PathBuf>,
     session: &Session,
@@ -35,8 +35,8 @@ pub(super) fn tell(
     plan: &Plan,
     baseline: Baseline,
     outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    let Some(mut run) = run(session, wishes, plan, outcome)? else { return Ok(()) };
+) -> anyhow::Result<Option<Outcome>> {
+    let Some(mut run) = run(session, wishes, plan, outcome)? else { return Ok(None) };
     if outcome.answer == Answer::Fails && run.outcome.answer != Answer::Works && !diagnose::is_clear(outcome) {
         let timeline = &mut run.timeline;
         with_facts(session, wishes, baseline, |facts| doubt::settle(session, wishes, plan, outcome, facts, timeline))??;
@@ -44,7 +44,8 @@ pub(super) fn tell(
     if let Some(to) = trace {
         write(&run.timeline, to)?;
     }
-    explain(session, wishes, &run, baseline, outcome)
+    explain(session, wishes, &run, baseline, outcome)?;
+    Ok(Some(run.outcome).filter(|other| outcome.answer == Answer::Fails && other.answer == Answer::Works))
 }
 
 /// Runs the app once more and watches it; nothing where it cannot be started so.
