@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 
 use austere::verdict::diagnose::codes;
+use serde_json::Value;
 
 use crate::animals::Twin::{Flags, Steps};
 use crate::animals::{Animal, NOISE, OLD_FILTER, WITHOUT, has_dynamic, image, zoo};
@@ -172,6 +173,36 @@ pub fn a_folder_of_the_host_belongs_to_another() {
         let (passed, code) = judge("own", 0o644, 65532);
         assert_eq!(code, if caller.is_root() { 0 } else { 3 }, "{}", short(&passed));
         assert!(passed["findings"].as_array().unwrap().iter().all(|finding| finding["role"] != "cause"));
+    }
+}
+
+/// An app that complains to syslog alone: why it ended is not known, but where its words went is.
+pub fn what_went_to_syslog_is_told_to_be_lost() {
+    let lost = |verdict: &Value| -> Vec<(String, String)> {
+        let all = verdict["findings"].as_array().unwrap().iter();
+        let lost = all.filter(|finding| finding["code"] == "syslog-lost");
+        lost.map(|finding| (finding["role"].to_string(), finding["severity"].to_string())).collect()
+    };
+    let words = |role: &str, severity: &str| vec![(format!("\"{role}\""), format!("\"{severity}\""))];
+    for caller in &callers() {
+        let image = caller.put("zoo", &image());
+        let judge = |flags: &[&str], steps: &[&str]| verdict(caller, &image, flags, &[steps, &["serve"]].concat());
+        // In a process of its own, as a daemon's helper does it, twice; it is told once.
+        let steps = ["try:child:try=log=/dev/log,try=log=/dev/log", "try:log:/dev/log", "quiet:give-up:"];
+        let (seen, code) = judge(&[], &steps);
+        assert_eq!((code, &seen["findings"][0]["code"]), (1, &"exit-before-ready".into()), "{}", short(&seen));
+        assert_eq!(lost(&seen), words("contributing", "warning"), "{}", short(&seen));
+        // A wall that was fatal is the cause all the same.
+        let (seen, _) = judge(&[], &["try:log:/dev/log", "must:mkdir:/data/x"]);
+        assert_eq!(seen["findings"][0]["code"], "D53", "{}", short(&seen));
+        assert_eq!(lost(&seen), words("contributing", "warning"), "{}", short(&seen));
+        // Who works is told when it is watched, and who does not speak to syslog is told nothing.
+        let trace = caller.dir().join("trace.jsonl");
+        let trace = format!("--trace={}", trace.display());
+        let (seen, code) = judge(&[&trace], &["try:log:/dev/log"]);
+        assert_eq!((code, lost(&seen)), (0, words("contributing", "notice")), "{}", short(&seen));
+        let (seen, _) = judge(&[], &["quiet:give-up:"]);
+        assert_eq!(lost(&seen), [], "{}", short(&seen));
     }
 }
 

@@ -72,14 +72,16 @@ pub fn diagnose(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
     for (place, candidate) in candidates.iter().enumerate() {
         let (is_sure, is_noise) = (candidate.score >= SURE, candidate.rule.rule.noise && candidate.score < 0.0);
         let key = (candidate.event.call, &candidate.event.path, &candidate.event.errno);
-        // Beside the cause only what a wall of the jail refused is of interest.
+        // Beside the cause only what a wall of the jail refused is of interest, and what has to be known to look further.
         let is_refusal = matches!(candidate.event.kind, Kind::Failed | Kind::Ignored) && candidate.event.wall.is_some();
-        let counts = is_refusal || (place == 0 && is_sure);
+        let is_note = candidate.rule.rule.note;
+        let counts = is_refusal || is_note || (place == 0 && is_sure);
         if told.contains(&key) || !counts {
             continue;
         }
         let role = match place {
             0 if is_sure => Role::Cause,
+            _ if is_note => Role::Contributing,
             _ if is_noise || candidate.score < 20.0 => Role::Noise,
             _ => Role::Contributing,
         };
@@ -106,10 +108,8 @@ pub fn degraded(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
     let context = Context { works_unhardened: true, ..Context::of(timeline, facts) };
     let mut candidates = context.candidates();
     candidates.retain(|candidate| {
-        candidate.event.kind == Kind::Failed
-            && candidate.event.wall.is_some()
-            && candidate.event.writes
-            && !candidate.rule.rule.noise
+        let is_write = candidate.event.wall.is_some() && candidate.event.writes && !candidate.rule.rule.noise;
+        candidate.event.kind == Kind::Failed && (is_write || candidate.rule.rule.note)
     });
     candidates.sort_by_key(|candidate| candidate.event.first_seq);
     let told = |candidate: &Candidate<'_>| {

@@ -27,6 +27,9 @@ pub struct Rule {
     /// It harms nothing unless the app itself complains of it.
     #[serde(default)]
     pub noise: bool,
+    /// It is told beside the cause, whether or not it has to do with it.
+    #[serde(default)]
+    pub note: bool,
     /// When it applies.
     #[serde(rename = "match")]
     pub when: Match,
