@@ -101,11 +101,8 @@ pub(super) fn judged(args: &Args, fits: Option<&SeccompArgs>) -> anyhow::Result<
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
     let is_watched = can_run && (fails || args.trace.is_some());
-    let watched = if is_watched {
-        watched::tell(args.trace.as_ref(), &session, &wishes, &plan, baseline, &mut outcome)?
-    } else {
-        None
-    };
+    let mut tell = || watched::tell(args.trace.as_ref(), &session, &wishes, &plan, baseline, &mut outcome);
+    let watched = if is_watched { tell()? } else { None };
     trials::compare(&mut outcome, &runs, watched.as_ref());
     phases::begin(Phase::Done);
     let mut findings = session.findings();

@@ -22,7 +22,7 @@ pub(super) struct Unstopped {
 }
 
 impl Unstopped {
-    /// Call it right after PTRACE_SEIZE was refused.
+    /// Call it right after `PTRACE_SEIZE` was refused.
     pub(super) fn take(spec: &Spec, pid: Pid, errno: Errno) -> Self {
         let launcher = Process::open(pid.as_raw());
         let tracer = launcher.as_ref().map_or(0, |launcher| launcher.status().tracerpid);

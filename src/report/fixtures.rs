@@ -70,6 +70,11 @@ fn failed(summary: &str, probe: ProbeResult, end: End, stderr: &str) -> Outcome 
     }
 }
 
+/// What a run came to before it was compared with others.
+fn alone(outcome: &Outcome) -> Outcome {
+    Outcome { summary: outcome.summary.split(';').next().unwrap_or_default().to_owned(), ..outcome.clone() }
+}
+
 /// A complete verdict.
 pub(super) fn verdict(case: Case) -> Verdict {
     let layer = Layer {
@@ -141,8 +146,6 @@ pub(super) fn verdict(case: Case) -> Verdict {
             ("oci:layout:latest", worked(probe), Baseline::NotTried)
         }
     };
-    let said = outcome.summary.split(';').next().unwrap_or_default().to_owned();
-    let first = Outcome { summary: said, ..outcome.clone() };
     Verdict::new(Evidence {
         manner: "read-only, without capabilities, as 65532:0".to_owned(),
         is_hardened: true,
@@ -160,7 +163,7 @@ pub(super) fn verdict(case: Case) -> Verdict {
         ids: Ids { mode: IdMode::Real, uid: 65532, gid: 0, groups: Vec::new(), why: None },
         plan: &plan,
         outcome: &outcome,
-        runs: std::slice::from_ref(&first),
+        runs: &[alone(&outcome)],
         watched: watched.as_ref(),
         measures,
         baseline,
