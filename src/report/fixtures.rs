@@ -26,6 +26,15 @@ impl Case {
         [Case::Pass, Case::Fail, Case::FailBefore, Case::ComesAndGoes, Case::Inconclusive];
 }
 
+/// Whether `docs/FILE` is this schema; `AUSTERE_BLESS=1 cargo test --lib report` writes it anew.
+pub(super) fn is_published(file: &str, schema: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file);
+    if std::env::var_os("AUSTERE_BLESS").is_some() {
+        std::fs::write(&path, schema).unwrap();
+    }
+    assert!(std::fs::read_to_string(path).unwrap() == schema, "{file}: run the tests with AUSTERE_BLESS=1");
+}
+
 fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1e3)
 }

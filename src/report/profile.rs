@@ -129,18 +129,11 @@ pub fn schema() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
-    /// `AUSTERE_BLESS=1 cargo test --lib report` writes the schema anew.
     #[test]
     fn the_published_schema_is_the_type_s() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/profile.schema.json");
-        if std::env::var_os("AUSTERE_BLESS").is_some() {
-            std::fs::write(&path, schema()).unwrap();
-        }
-        assert!(std::fs::read_to_string(path).unwrap() == schema(), "run the tests with AUSTERE_BLESS=1");
+        crate::report::fixtures::is_published("profile.schema.json", &schema());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod arguments;
 mod calls;
 mod fault;
+mod follow;
 mod memory;
 mod place;
 mod record;
@@ -53,7 +54,7 @@ pub fn start(spec: &Spec) -> Result<Watched, StartError> {
     let (give, timeline) = channel();
     let watcher = Box::new(move |gate| {
         // Who started this may have given up.
-        let _ = give.send(tracer::follow(&gate));
+        let _ = give.send(tracer::watch(&gate));
     });
     Ok(Watched { jail: jail::start_watched(spec, Some(watcher))?, timeline })
 }

@@ -149,6 +149,32 @@ pub struct Event {
     pub writes: bool,
 }
 
+#[cfg(test)]
+impl Event {
+    /// A call that PID 1 made and that failed, for unit tests.
+    pub(crate) fn refused(call: &'static str, path: &str, errno: &str) -> Self {
+        Event {
+            at_ms: 1.0,
+            kind: Kind::Failed,
+            pid: 1,
+            tid: 1,
+            program: "/app".to_owned(),
+            call,
+            path: Some(path.to_owned()),
+            errno: Some(errno.to_owned()),
+            wall: None,
+            why: None,
+            text: None,
+            times: 1,
+            process: 0,
+            seq: 1,
+            first_seq: 1,
+            progress: 0.0,
+            writes: true,
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 fn is_one(times: &u32) -> bool {
     *times == 1

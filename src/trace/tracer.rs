@@ -3,15 +3,15 @@
 //! Source: ptrace(2), "Stopped states"; seccomp(2), `SECCOMP_RET_TRACE`.
 
 use std::collections::HashMap;
-use std::io;
 
 use nix::errno::Errno;
-use nix::sys::ptrace::{self, Options};
+use nix::sys::ptrace;
 use nix::unistd::Pid;
 
 use super::arguments::{self, Call};
 use super::calls::{Does, shape};
 use super::fault;
+use super::follow::{Follower, follow, is_group_stop};
 use super::memory::{self, Address};
 use super::place;
 use super::record::{Recorder, Seen, WRITTEN};
@@ -22,22 +22,10 @@ use crate::jail::subject::End;
 use crate::profile::seccomp::Arch;
 use crate::seccomp::observe::SEEN;
 use crate::seccomp::{audit_arch, name};
-use crate::sys::ptrace::{Report, Resume, Stop, resume, skip, syscall_info, take, take_stop, wait};
+use crate::sys::ptrace::{Resume, Stop, resume, skip, syscall_info, take_stop};
 
 /// Follows the app until it has ended.
-pub(super) fn follow(gate: &Gate) -> Timeline {
-    let options = Options::PTRACE_O_TRACEEXEC
-        | Options::PTRACE_O_EXITKILL
-        | Options::PTRACE_O_TRACESECCOMP
-        | Options::PTRACE_O_TRACESYSGOOD
-        | Options::PTRACE_O_TRACEFORK
-        | Options::PTRACE_O_TRACEVFORK
-        | Options::PTRACE_O_TRACECLONE;
-    let seized = ptrace::seize(gate.pid, options);
-    gate.seized(seized.map_err(io::Error::from));
-    if seized.is_err() {
-        return Timeline::default();
-    }
+pub(super) fn watch(gate: &Gate) -> Timeline {
     let mut tracer = Tracer {
         gate,
         recorder: Recorder::new(),
@@ -46,27 +34,7 @@ pub(super) fn follow(gate: &Gate) -> Timeline {
         names: HashMap::new(),
         live: false,
     };
-    loop {
-        match wait() {
-            Ok((tid, Report::Stopped(status))) => {
-                // ESRCH: it was killed while it stood there; its end is told next.
-                let _ = tracer.stopped(tid, status);
-            }
-            Ok((tid, Report::Exited(code))) => {
-                if tracer.ended(tid, End::Exited(code)) {
-                    break;
-                }
-            }
-            Ok((tid, Report::Killed(signal))) => {
-                if tracer.ended(tid, End::Signaled(signal)) {
-                    break;
-                }
-            }
-            Err(Errno::EINTR) => {}
-            // ECHILD: all are gone, and the app's end has been taken by who judges it.
-            Err(_) => break,
-        }
-    }
+    follow(gate, &mut tracer);
     tracer.recorder.finish()
 }
 
@@ -83,19 +51,14 @@ struct Tracer<'a> {
     live: bool,
 }
 
-impl Tracer<'_> {
-    /// A thread ended; true when it was the app itself, whose end is left for who judges it.
-    fn ended(&mut self, tid: Pid, end: End) -> bool {
+impl Follower for Tracer<'_> {
+    fn ended(&mut self, tid: Pid, end: End) {
         self.calls.remove(&tid.as_raw());
         let is_app = tid == self.gate.pid;
         if self.live {
             let end = self.recorder.timeline.fault.filter(|_| is_app).map_or(end, End::Signaled);
             self.recorder.ended(tid, end);
         }
-        if !is_app {
-            take(tid);
-        }
-        is_app
     }
 
     fn stopped(&mut self, tid: Pid, status: i32) -> Result<(), Errno> {
@@ -111,8 +74,7 @@ impl Tracer<'_> {
                 if self.live {
                     let _ = self.recorder.process(tid);
                 }
-                let is_group_stop = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
-                return resume(tid, if is_group_stop { Resume::Listen } else { self.onward(tid) }, 0);
+                return resume(tid, if is_group_stop(signal) { Resume::Listen } else { self.onward(tid) }, 0);
             }
             _ => {}
         }
@@ -123,7 +85,9 @@ impl Tracer<'_> {
         let signal = if self.live { self.delivered(tid, signal) } else { signal };
         resume(tid, self.onward(tid), signal)
     }
+}
 
+impl Tracer<'_> {
     /// The signal that a thread is to get, where this one is on its way to it.
     fn delivered(&mut self, tid: Pid, signal: i32) -> i32 {
         let Some(address) = fault::address(tid, signal) else { return signal };

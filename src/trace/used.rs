@@ -4,14 +4,13 @@
 //! answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 
+use super::follow::{Follower, follow, is_group_stop};
 use crate::jail::subject::Subject as _;
 use crate::jail::{self, Gate, Spec, StartError, Started};
 use crate::profile::seccomp::Arch;
@@ -19,7 +18,7 @@ use crate::seccomp::observe::SEEN;
 use crate::seccomp::{audit_arch, name};
 use crate::smoke::plan::Plan;
 use crate::smoke::{self, Outcome};
-use crate::sys::ptrace::{Report, Resume, Stop, resume, skip, syscall_info, take, wait};
+use crate::sys::ptrace::{Resume, Stop, resume, skip, syscall_info};
 
 /// The calls of one run, or of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub fn start(spec: &Spec) -> Result<Recording, StartError> {
     let (give, used) = channel();
     let watcher = Box::new(move |gate| {
         // Who started this may have given up.
-        let _ = give.send(follow(&gate));
+        let _ = give.send(record(&gate));
     });
     Ok(Recording { jail: jail::start_watched(spec, Some(watcher))?, used })
 }
@@ -85,34 +84,10 @@ pub fn run(spec: &Spec, plan: &Plan) -> Result<(Outcome, Used), StartError> {
     Ok((outcome, recording.finish()))
 }
 
-/// Follows the app until it has ended.
-fn follow(gate: &Gate) -> Used {
-    let options = Options::PTRACE_O_TRACEEXEC
-        | Options::PTRACE_O_EXITKILL
-        | Options::PTRACE_O_TRACESECCOMP
-        | Options::PTRACE_O_TRACEFORK
-        | Options::PTRACE_O_TRACEVFORK
-        | Options::PTRACE_O_TRACECLONE;
-    let seized = ptrace::seize(gate.pid, options);
-    gate.seized(seized.map_err(io::Error::from));
-    if seized.is_err() {
-        return Used::default();
-    }
+/// Writes down what the app uses until it has ended.
+fn record(gate: &Gate) -> Used {
     let mut clerk = Clerk { gate, used: Used::default(), names: BTreeMap::new(), live: false };
-    loop {
-        match wait() {
-            // ESRCH: it was killed while it stood there; its end is told next.
-            Ok((tid, Report::Stopped(status))) => {
-                let _ = clerk.stopped(tid, status);
-            }
-            // The app's own end is left for who judges it.
-            Ok((tid, Report::Exited(_) | Report::Killed(_))) if tid == gate.pid => break,
-            Ok((tid, Report::Exited(_) | Report::Killed(_))) => take(tid),
-            Err(Errno::EINTR) => {}
-            // ECHILD: all are gone, and the app's end has been taken by who judges it.
-            Err(_) => break,
-        }
-    }
+    follow(gate, &mut clerk);
     clerk.used
 }
 
@@ -125,7 +100,7 @@ struct Clerk<'a> {
     live: bool,
 }
 
-impl Clerk<'_> {
+impl Follower for Clerk<'_> {
     fn stopped(&mut self, tid: Pid, status: i32) -> Result<(), Errno> {
         let (signal, event) = (status & 0xff, status >> 8);
         match event {
@@ -134,16 +109,15 @@ impl Clerk<'_> {
                 self.live = self.gate.stopped_at_exec();
                 resume(tid, Resume::On, if self.live { 0 } else { libc::SIGKILL })
             }
-            libc::PTRACE_EVENT_STOP => {
-                let is_group_stop = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
-                resume(tid, if is_group_stop { Resume::Listen } else { Resume::On }, 0)
-            }
+            libc::PTRACE_EVENT_STOP => resume(tid, if is_group_stop(signal) { Resume::Listen } else { Resume::On }, 0),
             // A signal on its way to the app.
             0 => resume(tid, Resume::On, signal),
             _ => resume(tid, Resume::On, 0),
         }
     }
+}
 
+impl Clerk<'_> {
     /// The filter asks.
     fn asked(&mut self, tid: Pid) -> Result<(), Errno> {
         let Stop::Asked { arch, number, message, .. } = syscall_info(tid)? else {

@@ -120,25 +120,8 @@ mod tests {
     use crate::trace::timeline::Process;
 
     fn event(wall: Option<Wall>, errno: &str) -> Event {
-        Event {
-            at_ms: 1.0,
-            kind: Kind::Failed,
-            pid: 1,
-            tid: 1,
-            program: "/app".to_owned(),
-            call: "bind",
-            path: Some("0.0.0.0:80".to_owned()),
-            errno: Some(errno.to_owned()),
-            wall,
-            why: Some("it needs CAP_NET_BIND_SERVICE".to_owned()),
-            text: None,
-            times: 1,
-            process: 0,
-            seq: 1,
-            first_seq: 1,
-            progress: 0.0,
-            writes: false,
-        }
+        let why = Some("it needs CAP_NET_BIND_SERVICE".to_owned());
+        Event { wall, why, writes: false, ..Event::refused("bind", "0.0.0.0:80", errno) }
     }
 
     /// A run with the call made, or refused so.

@@ -228,28 +228,6 @@ pub(super) fn template(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn event(call: &'static str, path: &str, errno: &str) -> Event {
-        Event {
-            at_ms: 0.0,
-            kind: Kind::Failed,
-            pid: 1,
-            tid: 1,
-            program: "/app".to_owned(),
-            call,
-            path: Some(path.to_owned()),
-            errno: Some(errno.to_owned()),
-            wall: None,
-            why: None,
-            text: None,
-            times: 1,
-            process: 0,
-            seq: 1,
-            first_seq: 1,
-            progress: 0.0,
-            writes: true,
-        }
-    }
-
     #[test]
     fn lines_of_real_programs_are_understood() {
         for (call, path, errno, line) in [
@@ -271,14 +249,14 @@ mod tests {
             ("setgroups", "", "EPERM", "error: failed switching to \"redis\": operation not permitted"),
             ("bind", "0.0.0.0:80", "EACCES", "listen tcp :80: bind: permission denied"),
         ] {
-            let found = strength(&event(call, path, errno), line);
+            let found = strength(&Event::refused(call, path, errno), line);
             assert!(found >= 38.0, "{line}: {found}");
         }
     }
 
     #[test]
     fn what_is_about_another_call_is_weaker() {
-        let nginx = event("mkdir", "/var/lib/nginx/body", "EROFS");
+        let nginx = Event::refused("mkdir", "/var/lib/nginx/body", "EROFS");
         for line in ["starting", "open() \"/etc/x\" failed (2: No such file or directory)", "listening on port 80"] {
             assert!(strength(&nginx, line) < 20.0, "{line}");
         }
