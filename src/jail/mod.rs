@@ -13,6 +13,7 @@ mod recipe;
 mod report;
 mod stdio;
 pub mod subject;
+mod unstopped;
 mod watch;
 
 use std::io;
@@ -31,6 +32,7 @@ pub use stdio::Stdio;
 pub use watch::{Gate, Watcher};
 
 use guard::Guard;
+use unstopped::Unstopped;
 
 use crate::caps;
 use crate::cgroup;
@@ -151,6 +153,8 @@ pub struct Started {
     pub measures: Vec<Measure>,
     /// Where the app may write and execute; unknown where it has no mounts of its own.
     pub writable_executable: Option<Vec<String>>,
+    /// Why the app was not stopped at its first instruction, and what can be done; nothing where it was.
+    pub unstopped: Option<String>,
 }
 
 /// Builds the jail and starts the app in it. The calling thread must be the process's only one, and must live as long as the app:
@@ -197,7 +201,9 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
     let options = ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL;
-    let traced = watcher.is_none() && ptrace::seize(pid, options).is_ok();
+    let seized = watcher.is_none().then(|| ptrace::seize(pid, options));
+    let traced = seized == Some(Ok(()));
+    let unstopped = seized.and_then(Result::err).map(|errno| Unstopped::take(spec, pid, errno));
     if let Some(group) = &mut group {
         group.take_in(pid);
     }
@@ -245,8 +251,14 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
     phases::begin(Phase::ReadBack);
     app.check_guard().map_err(failed("looking for the app's guard"))?;
     let seen = before.compare(spec, pid.as_raw(), &report, app.streams());
-    let read_back::Seen { mut measures, writable_executable, room } = seen;
+    let read_back::Seen { mut measures, mut writable_executable, mut room } = seen;
     measures.extend(app.group().map(|group| group.read_back(pid.as_raw())).unwrap_or_default());
+    let unstopped = unstopped.map(|unstopped| {
+        let why;
+        writable_executable = None;
+        (measures, room, why) = unstopped.doubt(pid, std::mem::take(&mut measures));
+        why
+    });
     app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
     if let Some(watch) = watch {
         watch.say_go();
@@ -254,7 +266,7 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
         ptrace::detach(pid, None).map_err(|errno| StartError::Host("letting the app go", errno.into()))?;
     }
     app.started_at(Instant::now());
-    Ok(Started { app, measures, writable_executable })
+    Ok(Started { app, measures, writable_executable, unstopped })
 }
 
 /// Waits for the stop at the exec; false when the launcher ended instead (it stays there to be waited for).
