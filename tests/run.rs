@@ -106,7 +106,7 @@ fn what_could_not_be_started_has_the_engine_s_codes() {
             ("/bin/true", 0, ""),
             ("true", 0, ""),
             ("/none", 127, "/none"),
-            ("none", 127, "none, in no folder of PATH"),
+            ("none", 127, "none in any folder of PATH"),
             ("/script", 127, "/script"),
             ("/plain", 126, "/plain"),
             ("/text", 126, "/text"),

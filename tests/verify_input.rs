@@ -164,7 +164,7 @@ fn an_image_without_a_program() {
     for caller in callers() {
         refused(&caller, &caller.put("empty", &empty), &["names no program", "entrypoint"]);
         refused(&caller, &caller.put("missing", &missing), &["/none", "No such file or directory"]);
-        refused(&caller, &caller.put("path", &not_in_path), &["none, in no folder of PATH"]);
+        refused(&caller, &caller.put("path", &not_in_path), &["none in any folder of PATH"]);
     }
 }
 
