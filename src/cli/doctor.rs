@@ -38,9 +38,10 @@ struct Examination<'a> {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(code) = &args.explain {
         let text = diagnose::explained(code).or_else(|| described(code)).with_context(|| {
-            let known = diagnose::codes().join(", ");
-            let place = "other codes stand in brackets at the end of a finding, and in docs/verdict.md";
-            format!("`{code}` is no code of a finding\n  hint: causes are {known}; {place}")
+            format!(
+                "`{code}` is no code of a finding\n  hint: a code stands in brackets at the end of a finding, as D03 or \
+                 no-port-exposed do; docs/diagnosis.md and docs/verdict.md have them all"
+            )
         })?;
         print(&text)?;
         return Ok(exit::PASS);
@@ -64,7 +65,8 @@ fn described(code: &str) -> Option<String> {
     let is_named = |text: &str| text.to_ascii_lowercase().contains(&quoted) || text.eq_ignore_ascii_case(code);
     let rows = VERDICT.lines().filter_map(|line| line.strip_prefix("| ")?.trim_end_matches(" |").split_once(" | "));
     let row = rows.filter(|(codes, _)| is_named(codes)).map(|(_, means)| means.replacen(" | ", ": ", 1)).next();
-    let block = || VERDICT.split("\n\n").find(|block| !block.starts_with(['#', '|']) && is_named(block)).map(str::to_owned);
+    let block =
+        || VERDICT.split("\n\n").find(|block| !block.starts_with(['#', '|']) && is_named(block)).map(str::to_owned);
     row.or_else(block).map(|means| format!("## {code}\n\n{means}\n"))
 }
 

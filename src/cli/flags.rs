@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-
 use crate::netns::slot::Slot;
 
 /// `-e NAME=VALUE`, or `-e NAME` for the caller's own value.

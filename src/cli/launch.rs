@@ -71,7 +71,9 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
     let mut argv = command_line(config, profile);
     if argv.is_empty() {
         let hint = match session.opened.kind {
-            Kind::Rootfs => "a folder without `index.json` is a root filesystem, and needs a command line: -- PROGRAM ARGS",
+            Kind::Rootfs => {
+                "a folder without `index.json` is a root filesystem, and needs a command line: -- PROGRAM ARGS"
+            }
             _ => "--entrypoint PROGRAM names one",
         };
         anyhow::bail!("the image names no program: it has neither an entrypoint nor a command\n  hint: {hint}");

@@ -45,7 +45,9 @@ pub enum SourceError {
         there: String,
     },
     /// Only images for other machines.
-    #[error("the image is for {there}, not for {wanted}\n  hint: --platform chooses another one where there are several")]
+    #[error(
+        "the image is for {there}, not for {wanted}\n  hint: --platform chooses another one where there are several"
+    )]
     Platform {
         /// What was asked for, or the host.
         wanted: Platform,
