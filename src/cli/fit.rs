@@ -62,7 +62,7 @@ pub(super) struct Args {
     verify: verify::Args,
 }
 
-/// What a search may cost.
+// What a search may cost.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Fit")]
 pub(super) struct SearchArgs {

@@ -2,7 +2,7 @@
 
 use crate::unpack::Limits;
 
-/// Bounds on what an image may unpack to
+// Bounds on what an image may unpack to.
 #[derive(clap::Args, Clone, Debug)]
 #[expect(clippy::struct_field_names, reason = "the fields are the flags")]
 #[command(next_help_heading = "Limits")]

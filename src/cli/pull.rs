@@ -23,7 +23,7 @@ enum When {
     Never,
 }
 
-/// How images of registries are got
+// How images of registries are got.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Image")]
 pub(super) struct PullArgs {

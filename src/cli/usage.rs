@@ -4,7 +4,7 @@ use crate::cgroup::amount::{Bytes, Cpus, Pids, Swap};
 use crate::cgroup::{Limits, LimitsError};
 use crate::manifest::Settings;
 
-/// Limits of the app
+// Limits of the app.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Jail")]
 pub(super) struct UsageArgs {

@@ -1,7 +1,5 @@
 //! A policy to a program: for each audit architecture, the numbers are cut into ranges with the same outcome.
 
-use std::collections::BTreeMap;
-
 use libc::{BPF_JEQ, sock_filter};
 
 use super::emit::{jump, load, ret, skip, tree};
@@ -66,12 +64,12 @@ pub fn compile(policy: &Policy) -> Result<Filter, CompileError> {
                 ranges.push(u32::MAX, Outcome::always(policy.default.code()));
             }
         }
-        let section = tree(&ranges.0);
-        // Over the jump and the section to the next architecture.
         program.push(jump(BPF_JEQ, audit_arch(arch), 1, 0));
-        program.push(skip(section.len() + 1));
+        let start = program.len();
         program.push(load(0));
-        program.extend(section);
+        tree(&ranges.0, &mut program);
+        // Over the section to the next architecture.
+        program.insert(start, skip(program.len() - start));
     }
     program.push(ret(foreign));
     if program.len() > LIMIT {
@@ -134,14 +132,13 @@ impl Ranges {
     fn of(arch: Arch, policy: &Policy, rules: &[(&Rule, Numbers)]) -> Ranges {
         let default = policy.default.code();
         let narrow = matches!(arch, Arch::X86 | Arch::X32 | Arch::Arm);
-        let fresh = || Outcome { otherwise: default, narrow, ..Outcome::default() };
-        let mut outcomes: BTreeMap<u32, Outcome> = BTreeMap::new();
+        let mut said: Vec<(u32, Vec<Condition>, u32)> = Vec::with_capacity(rules.len());
         let mut highest = None;
         for &(rule, numbers) in rules {
             let mut add = |number, conditions: Vec<Condition>| {
                 // What says the same as the default is no rule to runc, and so hides no other.
                 if rule.action != policy.default {
-                    outcomes.entry(number).or_insert_with(fresh).add(conditions, rule.action.code());
+                    said.push((number, conditions, rule.action.code()));
                 }
             };
             let multiplexed = multiplexed(arch, &rule.name);
@@ -162,11 +159,19 @@ impl Ranges {
         let newer = policy.newer.zip(highest.filter(|&number| number > 0)).map(|(action, number)| (number + 1, action));
         if let Some((from, _)) = newer {
             // What is left above are multiplexed calls; runc's check comes first.
-            outcomes.split_off(&from);
+            said.retain(|(number, ..)| *number < from);
         }
-        let mut ranges = Ranges(Vec::with_capacity(2 * outcomes.len() + 2));
+        // What was said of one number stays in its order.
+        said.sort_by_key(|(number, ..)| *number);
+        let mut ranges = Ranges(Vec::with_capacity(2 * said.len() + 2));
         ranges.push(if arch == Arch::X32 { X32_BIT } else { 0 }, Outcome::always(default));
-        for (number, outcome) in outcomes {
+        let mut said = said.into_iter().peekable();
+        while let Some((number, conditions, code)) = said.next() {
+            let mut outcome = Outcome { otherwise: default, narrow, ..Outcome::default() };
+            outcome.add(conditions, code);
+            while let Some((_, conditions, code)) = said.next_if(|(next, ..)| *next == number) {
+                outcome.add(conditions, code);
+            }
             ranges.push(number, outcome);
             ranges.push(number + 1, Outcome::always(default));
         }

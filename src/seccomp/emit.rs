@@ -11,25 +11,25 @@ use super::compile::Outcome;
 use super::evaluate::{high, low};
 use crate::profile::seccomp::{Condition, Op};
 
-/// Finds the range of the number that is in the accumulator.
-pub(super) fn tree(ranges: &[(u32, Outcome)]) -> Vec<sock_filter> {
+/// Appends what finds the range of the number that is in the accumulator.
+pub(super) fn tree(ranges: &[(u32, Outcome)], code: &mut Vec<sock_filter>) {
     if let [(_, outcome)] = ranges {
-        return leaf(outcome);
+        return leaf(outcome, code);
     }
     let (below, above) = ranges.split_at(ranges.len() / 2);
-    let (left, right) = (tree(below), tree(above));
+    let fork = code.len();
+    tree(below, code);
     let start = above.first().map_or(0, |(start, _)| *start);
-    let mut code = match u8::try_from(left.len()) {
-        Ok(length) => vec![jump(BPF_JGE, start, length, 0)],
-        Err(_) => vec![jump(BPF_JGE, start, 0, 1), skip(left.len())],
-    };
-    code.extend(left);
-    code.extend(right);
-    code
+    let length = code.len() - fork;
+    // Jumps are relative, so the lower half can be moved to make room for the one over it.
+    match u8::try_from(length) {
+        Ok(length) => code.insert(fork, jump(BPF_JGE, start, length, 0)),
+        Err(_) => drop(code.splice(fork..fork, [jump(BPF_JGE, start, 0, 1), skip(length)])),
+    }
+    tree(above, code);
 }
 
-fn leaf(outcome: &Outcome) -> Vec<sock_filter> {
-    let mut code = Vec::new();
+fn leaf(outcome: &Outcome, code: &mut Vec<sock_filter>) {
     for case in &outcome.cases {
         // A case is at most six times seven instructions long, so its jumps fit.
         let mut steps: Vec<Step> = Vec::new();
@@ -45,7 +45,6 @@ fn leaf(outcome: &Outcome) -> Vec<sock_filter> {
         code.push(ret(case.then));
     }
     code.push(ret(outcome.otherwise));
-    code
 }
 
 /// Where a comparison leads.

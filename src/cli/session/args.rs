@@ -42,7 +42,7 @@ impl IdChoice {
 /// Who an app is unless something else is asked for: a user that no image gives a right to.
 const HARDENED_USER: &str = "65532";
 
-/// Where an image is, whom it is for, and what it may cost.
+// Where an image is, whom it is for, and what it may cost.
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct ImageArgs {
     /// The user the app runs as [default: 65532, or the manifest's]; its group is passwd's, else 0
