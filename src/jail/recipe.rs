@@ -256,7 +256,7 @@ impl<'a> Recipe<'a> {
             Err(errno) => errno == Errno::EACCES,
         };
         let found = candidates().find(|path| executable(path)).or_else(|| candidates().find(|path| is_there(path)));
-        let place = if name.contains('/') { "" } else { ", in no folder of PATH" };
+        let place = if name.contains('/') { "" } else { " in any folder of PATH" };
         found.ok_or_else(|| not_found(&format!("{name}{place}")))
     }
 
