@@ -106,7 +106,7 @@ fn what_could_not_be_started_has_the_engine_s_codes() {
             ("/bin/true", 0, ""),
             ("true", 0, ""),
             ("/none", 127, "/none"),
-            ("none", 127, "none, in no folder of PATH"),
+            ("none", 127, "none in any folder of PATH"),
             ("/script", 127, "/script"),
             ("/plain", 126, "/plain"),
             ("/text", 126, "/text"),
@@ -148,6 +148,25 @@ fn signals_are_passed_on() {
             let output = finish(child);
             assert_eq!((rest.trim(), output.status.code()), (word, Some(code)), "{}", said(&output));
         }
+    }
+}
+
+#[test]
+fn an_app_that_goes_on_ends_with_the_third_signal() {
+    let Some(image) = script("trap 'echo got' TERM; echo got; while :; do sleep 0.01; done") else { return };
+    for caller in callers() {
+        let mut child = start(&caller, &[&caller.put("image", &image)]);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        for _ in 0..3 {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            assert_eq!(line, "got\n");
+            assert!(child.try_wait().unwrap().is_none(), "it ended before the third signal");
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        }
+        let output = finish(child);
+        assert_eq!(output.status.code(), Some(128 + 9), "{}", said(&output));
+        assert!(stderr(&output).contains("went on after 3 signals"), "{}", said(&output));
     }
 }
 

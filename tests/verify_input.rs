@@ -164,7 +164,7 @@ fn an_image_without_a_program() {
     for caller in callers() {
         refused(&caller, &caller.put("empty", &empty), &["names no program", "entrypoint"]);
         refused(&caller, &caller.put("missing", &missing), &["/none", "No such file or directory"]);
-        refused(&caller, &caller.put("path", &not_in_path), &["none, in no folder of PATH"]);
+        refused(&caller, &caller.put("path", &not_in_path), &["none in any folder of PATH"]);
     }
 }
 
@@ -195,8 +195,9 @@ fn a_full_disk_is_named_and_does_the_store_no_harm() {
         let stderr = stderr(&output);
         let lines: Vec<_> = stderr.lines().collect();
         assert!(lines[0].starts_with("austere: ") && lines[0].contains("No space left"), "{}", said(&output));
-        assert_eq!(lines[1..3], ["code 2", "0 left"], "{}", said(&output));
-        assert!(lines[3].starts_with("PASS"), "{}", said(&output));
+        assert!(lines[1].starts_with("  hint: `austere store gc"), "{}", said(&output));
+        assert_eq!(lines[2..4], ["code 2", "0 left"], "{}", said(&output));
+        assert!(lines[4].starts_with("PASS"), "{}", said(&output));
         assert_eq!(lines.last(), Some(&"code 0"));
         assert!(output.stdout.is_empty(), "{}", said(&output));
     }

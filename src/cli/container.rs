@@ -51,6 +51,9 @@ pub(super) struct ContainerArgs {
     /// Capabilities to drop: all of them are, whatever is said here [repeatable]
     #[arg(long, value_name = "CAP", value_parser = settings::capabilities, hide_short_help = true)]
     pub cap_drop: Vec<BTreeSet<String>>,
+    /// Leave nothing behind, as always
+    #[arg(long, hide_short_help = true)]
+    pub rm: bool,
     /// no-new-privileges=false, seccomp=FILE, seccomp=unconfined or systempaths=unconfined [repeatable]
     #[arg(long, value_name = "OPTION", value_parser = SecurityOption::parse)]
     pub security_opt: Vec<SecurityOption>,

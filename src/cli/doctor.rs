@@ -12,12 +12,15 @@ use crate::host::{self, Check};
 use crate::store;
 use crate::verdict::diagnose;
 
+/// It is where findings, measures and levels are described.
+const VERDICT: &str = include_str!("../../docs/verdict.md");
+
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Where unpacked layers would lie, instead of in `$AUSTERE_STORE` or the user's data folder
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Print what a code of a diagnosis means, instead of examining the host
+    /// Print what a code of a finding means (D03, no-port-exposed), instead of examining the host
     #[arg(long, value_name = "CODE", conflicts_with = "store")]
     explain: Option<String>,
     /// How to print
@@ -34,8 +37,11 @@ struct Examination<'a> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(code) = &args.explain {
-        let text = diagnose::explained(code).with_context(|| {
-            format!("`{code}` is no code of a diagnosis\n  hint: there are {}", diagnose::codes().join(", "))
+        let text = diagnose::explained(code).or_else(|| described(code)).with_context(|| {
+            format!(
+                "`{code}` is no code of a finding\n  hint: a code stands in brackets at the end of a finding, as D03 or \
+                 no-port-exposed do; docs/diagnosis.md and docs/verdict.md have them all"
+            )
         })?;
         print(&text)?;
         return Ok(exit::PASS);
@@ -51,6 +57,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     })?;
     Ok(if can_verify { exit::PASS } else { exit::inconclusive() })
+}
+
+/// What the description of a verdict says of a code that no rule of a diagnosis has: its row of a table, else the paragraph that has it.
+fn described(code: &str) -> Option<String> {
+    let quoted = format!("`{}`", code.to_ascii_lowercase());
+    let is_named = |text: &str| text.to_ascii_lowercase().contains(&quoted) || text.eq_ignore_ascii_case(code);
+    let rows = VERDICT.lines().filter_map(|line| line.strip_prefix("| ")?.trim_end_matches(" |").split_once(" | "));
+    let row = rows.filter(|(codes, _)| is_named(codes)).map(|(_, means)| means.replacen(" | ", ": ", 1)).next();
+    let block =
+        || VERDICT.split("\n\n").find(|block| !block.starts_with(['#', '|']) && is_named(block)).map(str::to_owned);
+    row.or_else(block).map(|means| format!("## {code}\n\n{means}\n"))
 }
 
 fn text(checks: &[Check], can_verify: bool) -> String {

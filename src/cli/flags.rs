@@ -3,8 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use anyhow::Context as _;
-
 use crate::netns::slot::Slot;
 
 /// `-e NAME=VALUE`, or `-e NAME` for the caller's own value.
@@ -34,7 +32,11 @@ impl PublishArgs {
     pub fn bind(&self) -> anyhow::Result<Vec<Slot>> {
         let slot = |publish: &Publish| {
             let host = SocketAddr::new(publish.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), publish.host);
-            Slot::bind(host, publish.container).with_context(|| format!("listening on {host} for --publish"))
+            Slot::bind(host, publish.container).map_err(|error| {
+                let low = error.kind() == std::io::ErrorKind::PermissionDenied && publish.host < 1024;
+                let hint = if low { "\n  hint: ports below 1024 are root's; -p 8080:80 takes another one" } else { "" };
+                anyhow::anyhow!("listening on {host} for --publish: {error}{hint}")
+            })
         };
         self.publish.iter().map(slot).collect()
     }

@@ -30,6 +30,7 @@ use crate::profile::{Profile, Seccomp};
 use crate::rootfs;
 use crate::seal::Guarding;
 use crate::seccomp::{self, Filter, Witness};
+use crate::source::Kind;
 pub(super) use surroundings::tmpfs;
 
 /// How an image is to be run.
@@ -75,7 +76,15 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
     let ambient = if preset.ambient_capabilities && account.uid != 0 { bounding } else { caps::Set::EMPTY };
     let permitted = if account.uid == 0 { bounding } else { ambient };
     let mut argv = command_line(config, profile);
-    anyhow::ensure!(!argv.is_empty(), "the image names no program: it has neither an entrypoint nor a command");
+    if argv.is_empty() {
+        let hint = match session.opened.kind {
+            Kind::Rootfs => {
+                "a folder without `index.json` is a root filesystem, and needs a command line: -- PROGRAM ARGS"
+            }
+            _ => "--entrypoint PROGRAM names one",
+        };
+        anyhow::bail!("the image names no program: it has neither an entrypoint nor a command\n  hint: {hint}");
+    }
     let mut binds = profile.binds.clone();
     if profile.init {
         argv.splice(0..0, [INIT.to_owned(), "--".to_owned()]);

@@ -16,6 +16,7 @@ mod pull;
 mod run;
 mod session;
 mod store;
+mod stumble;
 mod unpack;
 mod usage;
 mod verify;
@@ -49,9 +50,21 @@ pub mod exit {
     }
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  austere doctor                                can this host judge an image?
+  austere verify example:hello                  an image that is built in
+  austere verify ./image.tar --no-shell         do its ports answer, and has it no shell?
+  austere verify nginx:1.27 --tmpfs /run --http 80/
+  austere verify ./job.tar --exit 0 -- --once   a job, and arguments for its entrypoint
+  austere fit ./image.tar                       what would make it work?
+
+Exit codes: 0 pass or done, 1 fail, 2 wrong usage or input, 3 inconclusive on this host;
+`run` gives the app's own";
+
 /// Does a container image work with a read-only root, no capabilities, a non-root user, seccomp and Landlock?
 #[derive(Parser)]
-#[command(name = "austere", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "austere", version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -123,7 +136,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            if let Some(why) = container::explain(&error) {
+            if let Some(why) = container::explain(&error, std::env::args_os()).or_else(|| stumble::explain(&error)) {
                 eprintln!("austere: {why}");
                 return exit::usage();
             }
@@ -145,7 +158,7 @@ pub fn main() -> ExitCode {
         Command::Store(args) => store::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("austere: {error:#}");
+        eprintln!("austere: {error:#}{}", stumble::hint(&error));
         if error.is::<CannotEnforce>() { exit::inconclusive() } else { exit::usage() }
     })
 }

@@ -16,6 +16,7 @@ use super::launch;
 use super::manifest::{self, ManifestArgs};
 use super::profile::ProfileArgs;
 use super::session::{self, ImageArgs};
+use super::stumble;
 use super::usage::UsageArgs;
 use crate::host;
 use crate::jail::subject::{End, Subject};
@@ -74,13 +75,16 @@ const NOT_FOUND: u8 = 127;
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
+/// How many SIGINT and SIGTERM an app may go on after; as many as docker's own command needs to go.
+const PATIENCE: u32 = 3;
+
 /// Runs the app and gives its own exit code.
 pub(super) fn run(args: Args) -> ExitCode {
     run_app(args).unwrap_or_else(|error| {
         let refusal = error.downcast_ref::<Refusal>();
         match refusal.filter(|refusal| refusal.side == Side::Host).map(host::about) {
             Some(check) => eprintln!("austere: {}{}", check.explained(), check.hint()),
-            None => eprintln!("austere: {error:#}"),
+            None => eprintln!("austere: {error:#}{}", stumble::hint(&error)),
         }
         ExitCode::from(refusal.map_or(COULD_NOT, refusal_code))
     })
@@ -156,8 +160,10 @@ fn signals() -> anyhow::Result<SignalFd> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")
 }
 
-/// Waits for the app's end, and passes signals on until then.
+/// Waits for the app's end, and passes signals on until then. The kernel keeps from PID 1 what it has no handler for, so a person who asks for
+/// the end a third time gets it.
 fn wait(app: &mut App, signals: &SignalFd) -> anyhow::Result<End> {
+    let mut asked = 0;
     loop {
         let mut ready =
             [PollFd::new(app.pidfd().as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -166,7 +172,13 @@ fn wait(app: &mut App, signals: &SignalFd) -> anyhow::Result<End> {
             Err(errno) => return Err(errno).context("waiting for the app"),
         }
         while let Some(signal) = signals.read_signal().context("reading a signal")? {
-            app.signal(signal.ssi_signo.cast_signed()).context("passing a signal on")?;
+            let number = signal.ssi_signo.cast_signed();
+            app.signal(number).context("passing a signal on")?;
+            asked += u32::from([Signal::SIGINT as i32, Signal::SIGTERM as i32].contains(&number));
+            if asked == PATIENCE {
+                eprintln!("austere: the app went on after {PATIENCE} signals, so it is killed");
+                app.kill();
+            }
         }
         if let Some(end) = app.wait_end(Duration::ZERO).context("waiting for the app")? {
             return Ok(end);

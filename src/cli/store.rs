@@ -225,7 +225,7 @@ fn line(layer: &Listed) -> String {
 }
 
 fn columns(layer: &str, projection: &str, size: &str, entries: &str, used: &str, image: &str) -> String {
-    format!("{layer:<13} {projection:<12} {size:>10} {entries:>8}  {used:<11} {image}").trim_end().to_owned()
+    format!("{layer:<13} {projection:<19} {size:>10} {entries:>8}  {used:<11} {image}").trim_end().to_owned()
 }
 
 fn plural(count: usize) -> String {

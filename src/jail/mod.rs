@@ -111,12 +111,6 @@ impl Spec {
         self.confinement != Confinement::Namespaces
     }
 
-    /// Whether the launcher waits at its start: for its group, or for its tracer, who may not trace it any more once it has become another user
-    /// (`PTRACE_MODE_ATTACH_REALCREDS` asks for `CAP_SYS_PTRACE` where austere was started then).
-    fn is_held(&self) -> bool {
-        self.observed.is_some() || !self.limits.is_empty() || self.is_tree() || self.ids == ids::Mode::Mapped
-    }
-
     /// Whether the app is in a network of its own.
     fn has_room(&self) -> bool {
         self.network == Network::None && self.applies("network") && !self.is_tree()
@@ -210,14 +204,15 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
     let seized = watcher.is_none().then(|| ptrace::seize(pid, options));
     let traced = seized == Some(Ok(()));
     let unstopped = seized.and_then(Result::err).map(|errno| Unstopped::take(spec, pid, errno));
-    // While the launcher works, and while everything it inherited is still open here.
-    let before = read_back::Before::take(spec.landlock.as_ref().unwrap_or(&landlock::Rules::default()));
-    drop((watch, reporter, recipe));
     if let Some(group) = &mut group {
         group.take_in(pid);
     }
-    // A launcher that was refused is gone by now, and its report says why.
-    let mut held = if spec.is_held() && watcher.is_none() { line.say_go() } else { Ok(()) };
+    // The launcher waits for its tracer, who may not trace it any more once it is another user, and for its group. What it is woken for it does on
+    // a processor of its own, where there is one. A launcher that was refused is gone by now, and its report says why.
+    let mut held = if watcher.is_none() { line.say_go() } else { Ok(()) };
+    // While the launcher works, and while everything it inherited is still open here.
+    let before = read_back::Before::take(spec.landlock.as_ref().unwrap_or(&landlock::Rules::default()));
+    drop((watch, reporter, recipe));
     // Before the pumps: a process of several threads cannot be copied.
     let brood = spec.is_tree().then(|| brood::Brood::new(pid, &spec.rootfs.layers));
     let guard = Guard::start(&pidfd, brood.as_ref());
@@ -255,9 +250,9 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
     }
     phases::begin(Phase::ReadBack);
     app.check_guard().map_err(failed("looking for the app's guard"))?;
-    let (mut measures, mut room) = before.compare(spec, pid.as_raw(), &report, app.streams());
+    let seen = before.compare(spec, pid.as_raw(), &report, app.streams());
+    let read_back::Seen { mut measures, mut writable_executable, mut room } = seen;
     measures.extend(app.group().map(|group| group.read_back(pid.as_raw())).unwrap_or_default());
-    let mut writable_executable = read_back::writable_executable(spec, pid.as_raw());
     let unstopped = unstopped.map(|unstopped| {
         let why;
         writable_executable = None;

@@ -129,9 +129,7 @@ impl<'a> Recipe<'a> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
-        if spec.is_held() {
-            self.enter_group(parent)?;
-        }
+        self.enter_group(parent)?;
         Self::forget_inheritance()?;
 
         let own_ipc = self.has_mount_namespaces();
@@ -258,7 +256,7 @@ impl<'a> Recipe<'a> {
             Err(errno) => errno == Errno::EACCES,
         };
         let found = candidates().find(|path| executable(path)).or_else(|| candidates().find(|path| is_there(path)));
-        let place = if name.contains('/') { "" } else { ", in no folder of PATH" };
+        let place = if name.contains('/') { "" } else { " in any folder of PATH" };
         found.ok_or_else(|| not_found(&format!("{name}{place}")))
     }
 

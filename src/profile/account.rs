@@ -44,10 +44,14 @@ pub enum AccountError {
     #[error("`{0}` is not USER[:GROUP], each a name or an id from 0 to {LAST_ID}")]
     Malformed(String),
     /// A name without an entry.
-    #[error("the image's /etc/passwd has no user `{0}`")]
+    #[error(
+        "the image's /etc/passwd has no user `{0}`\n  hint: a user that is not in it is named by number, as in 65532"
+    )]
     NoUser(String),
     /// A group name without an entry.
-    #[error("the image's /etc/group has no group `{0}`")]
+    #[error(
+        "the image's /etc/group has no group `{0}`\n  hint: a group that is not in it is named by number, as in 65532"
+    )]
     NoGroup(String),
 }
 

@@ -12,7 +12,7 @@ pub(super) fn rows(files: &Files) -> Vec<(&'static str, String)> {
         ("set-id", files.set_ids.iter().map(pair).collect()),
         ("capabilities", files.capabilities.iter().map(pair).collect()),
         ("all may write", files.world_writable.clone()),
-        ("owned", files.owned.clone().unwrap_or_default()),
+        ("owned by app", files.owned.clone().unwrap_or_default()),
     ];
     kinds.into_iter().filter_map(|(kind, paths): (_, Vec<String>)| Some((kind, short(&paths)?))).collect()
 }

@@ -77,7 +77,12 @@ fn levels(page: &mut Page, verdict: &Verdict) {
     }
     page.section("levels");
     for (name, level) in verdict.levels.all() {
-        let (state, style) = reached(level.status);
+        // A level is a matter of what was required; the first line says where one was.
+        let (state, style) = match (level.status, verdict.verdict) {
+            (Reached::Failed, Status::Pass) => ("not reached", FAINT),
+            (Reached::Failed, _) => ("not reached", DOUBT),
+            (status, _) => reached(status),
+        };
         let first = level.evidence.first().map_or_else(String::new, |first| format!(": {}", clean(first)));
         page.row(state, style, &format!("{name} {}{first}", name.meaning()));
     }
@@ -206,7 +211,9 @@ fn baseline(page: &mut Page, verdict: &Verdict) {
             "Without hardening the image works, and with it in some runs: nothing shows that the hardening is what stops it."
         }
         Baseline::Works => "Without hardening the image works: the hardening is what stops it.",
-        Baseline::Fails => "The image is broken before hardening: it fails without any, too.",
+        Baseline::Fails => {
+            "It fails without any hardening, too: the image is broken, or what is asked of it (see probes) does not fit it."
+        }
         Baseline::NotTried => return,
     };
     page.section("baseline");

@@ -48,11 +48,16 @@ impl Archive {
         };
         if let Some(name) = compression {
             let why = format!(
-                "the archive as a whole is {name}-compressed\n  hint: decompress it first; blobs are read in place"
+                "the archive as a whole is {name}-compressed\n  hint: {name} -dc {} > image.tar; blobs are read in place",
+                path.display()
             );
             return Err(not(&why));
         }
-        let entries = index(&file).map_err(|error| not(&format!("not a whole tar archive ({error})")))?;
+        let entries = index(&file).map_err(|error| {
+            // What follows is the block that was taken for a header.
+            let said = error.to_string();
+            not(&format!("not a whole tar archive ({})", said.split(": ").next().unwrap_or(&said)))
+        })?;
         Ok(Archive { file: Arc::new(file), entries })
     }
 

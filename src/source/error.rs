@@ -46,7 +46,7 @@ pub enum SourceError {
     },
     /// Only images for other machines.
     #[error(
-        "the image is for {there}, and {wanted} is wanted\n  hint: --platform chooses another one where there are several"
+        "the image is for {there}, not for {wanted}\n  hint: --platform chooses another one where there are several"
     )]
     Platform {
         /// What was asked for, or the host.

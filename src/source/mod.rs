@@ -107,10 +107,12 @@ pub fn open(reference: &Reference, options: &Options) -> Result<Opened, SourceEr
     match reference {
         Reference::Oci(dir, tag) => opened(Kind::Oci, oci::open(&Holder::dir(dir)?, tag.as_deref(), &wanted)?),
         Reference::OciArchive(file, tag) => {
-            opened(Kind::OciArchive, oci::open(&Holder::archive(file)?, tag.as_deref(), &wanted)?)
+            let holder = of_kind(Holder::archive(file)?, "index.json", "docker-archive")?;
+            opened(Kind::OciArchive, oci::open(&holder, tag.as_deref(), &wanted)?)
         }
         Reference::DockerArchive(file, tag) => {
-            opened(Kind::DockerArchive, docker::open(&Holder::archive(file)?, tag.as_deref(), &wanted)?)
+            let holder = of_kind(Holder::archive(file)?, "manifest.json", "oci-archive")?;
+            opened(Kind::DockerArchive, docker::open(&holder, tag.as_deref(), &wanted)?)
         }
         Reference::Rootfs(dir) => {
             let found = tree(&Holder::dir(dir)?);
@@ -138,6 +140,16 @@ pub fn open(reference: &Reference, options: &Options) -> Result<Opened, SourceEr
             Ok(opened(kind, found)?.with_pulled(pulled))
         }
     }
+}
+
+/// An archive that has its kind's `document`, or has not the document of the `other` kind either: then it is cut.
+fn of_kind(archive: Holder, document: &str, other: &str) -> Result<Holder, SourceError> {
+    if !archive.has(document) && (archive.has("index.json") || archive.has("manifest.json")) {
+        let path = archive.path();
+        let why = format!("it has no `{document}`\n  hint: it is of the other kind: {other}:{}", path.display());
+        return Err(SourceError::NotAnImage { path, why });
+    }
+    Ok(archive)
 }
 
 /// How an engine is asked for an image by its name.
@@ -196,8 +208,9 @@ fn by_content(path: &Path, wanted: &Platform) -> Result<(Kind, Found, Option<Pat
     if holder.has("index.json") {
         return Ok((Kind::OciArchive, oci::open(&holder, None, wanted)?, None));
     }
-    let why =
-        "the archive has neither `index.json` (OCI) nor `manifest.json` (docker save); is it truncated?".to_owned();
+    let why = "the archive has neither `index.json` (OCI) nor `manifest.json` (docker save); is it truncated?\n  \
+               hint: what `docker export` writes has no configuration: unpack it to a folder, and use rootfs:DIR -- PROGRAM"
+        .to_owned();
     Err(SourceError::NotAnImage { path: path.to_owned(), why })
 }
 

@@ -20,12 +20,15 @@ use crate::verdict::{Status, Verdict};
 const EXAMPLES: &str = "\
 Examples:
   austere verify example:hello
-  austere verify ./image.tar --http 8080/healthz
+  austere verify ./image.tar --no-shell
+  austere verify ./image.tar --http 8080/healthz --tmpfs /tmp
+  austere verify ./job.tar --exit 0 -- --once
   austere verify registry.example.com/team/app:1.2 --pull always
   austere verify oci:layout:latest --tmpfs /run --format json
 
 Without a probe the plan comes from the image: every exposed TCP port must accept a
-connection; without one, the app must stay up for 3 s or exit 0.
+connection; without one, the app must stay up for 3 s or exit 0. --no-shell fails an image
+that has a shell or interpreter, on disk or to be started as `docker exec` would.
 
 Exit codes: 0 pass, 1 fail, 2 wrong usage or input, 3 inconclusive";
 

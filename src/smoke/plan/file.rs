@@ -91,6 +91,9 @@ impl Plan {
     ///
     /// [`PlanError::File`] with the place of what is not understood, and what [`Plan::new`] refuses.
     pub fn from_file(text: &str) -> Result<Self, PlanError> {
+        if text.trim().is_empty() {
+            return Err(PlanError::File { line: 1, column: 1, why: "there is nothing in it".to_owned() });
+        }
         let Document { timeout, grace, probes } = serde_saphyr::from_str(text).map_err(|error| misread(&error))?;
         let timeout = timeout.map_or(TIMEOUT, |Word(Time(timeout))| timeout);
         let probes = probes.into_iter().map(probe).collect();
@@ -102,7 +105,10 @@ fn misread(error: &serde_saphyr::Error) -> PlanError {
     let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
     // The place is said once, and the source is not repeated.
     let why = error.without_snippet().to_string();
-    let why = why.split(" at line ").next().unwrap_or(&why).to_owned();
+    let why = match why.split(" at line ").next().unwrap_or(&why) {
+        "expected sequence start" => "a list is wanted: `- ` before each entry".to_owned(),
+        why => why.to_owned(),
+    };
     PlanError::File { line, column, why }
 }
 
@@ -242,6 +248,8 @@ probes:
             ("probes:\n  - exit: {code: 256}\n", 2, ""),
             ("probes:\n  - up: {for: 1}\nprobes: []\n", 3, "probes"),
             ("probes: [\n", 1, ""),
+            ("probes:\n  http: {port: 1}\n", 2, "a list is wanted"),
+            ("\n", 1, "there is nothing in it"),
         ];
         for (text, at, word) in cases {
             match Plan::from_file(text) {

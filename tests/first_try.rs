@@ -1,0 +1,136 @@
+//! What somebody types who has not read the manual: the mistake is named together with what was meant, and that then works.
+
+// A helper that fails fails the test.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/callers.rs"]
+mod callers;
+mod common;
+#[path = "common/image.rs"]
+mod image;
+
+use std::fs;
+use std::path::Path;
+
+use callers::{Caller, app, callers, script, stderr, stdout};
+use common::said;
+use image::Image;
+
+/// The arguments are wrong, and what is said of them has these words.
+fn wrong(caller: &Caller, args: &[&str], words: &[&str]) {
+    let output = caller.austere().args(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
+    for word in words {
+        assert!(stderr(&output).contains(word), "{args:?}: no `{word}` in {}", stderr(&output));
+    }
+}
+
+/// The arguments are right.
+fn right(caller: &Caller, args: &[&str]) -> String {
+    let output = caller.austere().args(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
+    stdout(&output)
+}
+
+fn archive(caller: &Caller, image: &Image) -> String {
+    let path = image.oci_archive(&caller.dir().join("image.tar"));
+    path.to_str().unwrap().to_owned()
+}
+
+fn caller() -> Caller {
+    callers().pop().unwrap()
+}
+
+#[test]
+fn a_command_that_was_written_for_docker() {
+    let caller = caller();
+    let hardened = ["--rm", "--read-only", "--cap-drop=ALL", "--user=65532", "--security-opt=no-new-privileges"];
+    let line = [&["verify", "example:hello", "--quiet"][..], &hardened].concat();
+    assert!(right(&caller, &line).starts_with("PASS  example:hello"));
+    let words = ["no -i of docker's", "nor -t: ", "nor -d: ", "nor --name: ", "nor --restart: ", "hint: leave it out"];
+    wrong(&caller, &[&line[..], &["-itd", "--name", "web", "--restart=always"]].concat(), &words);
+    // What follows the dashes is the app's.
+    let output = caller.austere().args([&line[..], &["-d", "--", "--name"]].concat()).output().unwrap();
+    assert!(stderr(&output).contains("no -d of docker's") && !stderr(&output).contains("--name"), "{}", said(&output));
+}
+
+#[test]
+fn a_word_where_there_is_none() {
+    let (caller, Some(image)) = (caller(), app(&["/bin/sh"])) else { return };
+    let image = archive(&caller, &image);
+    wrong(&caller, &[&image], &["is no command", &format!("hint: austere verify {image}")]);
+    wrong(&caller, &["run", &image, "hello"], &["`hello` is one word too many", "IMAGE -- hello"]);
+    assert_eq!(right(&caller, &["run", &image, "--", "-c", "echo hello"]), "hello\n");
+    let tagged = format!("{image}:latest");
+    wrong(&caller, &["verify", &tagged], &[&format!("oci-archive:{image}:latest")]);
+    wrong(&caller, &["verify", "--timout=3", &image], &["--timeout"]);
+}
+
+#[test]
+fn what_is_no_image() {
+    let (caller, Some(image)) = (caller(), app(&["/bin/true"])) else { return };
+    let image = archive(&caller, &image);
+    right(&caller, &["verify", &image, "-q"]);
+    let other = format!("docker-archive:{image}");
+    wrong(
+        &caller,
+        &["verify", &other],
+        &["no `manifest.json`", &format!("hint: it is of the other kind: oci-archive:{image}")],
+    );
+
+    let at = |name: &str| caller.dir().join(name).to_str().unwrap().to_owned();
+    let tree = at("tree");
+    right(&caller, &["unpack", &image, &tree]);
+    wrong(&caller, &["verify", &tree], &["names no program", "-- PROGRAM"]);
+    right(&caller, &["verify", "-q", &tree, "--", "/bin/true"]);
+    let mut tar = tar::Builder::new(fs::File::create(at("root.tar")).unwrap());
+    tar.append_dir("etc", Path::new("/")).unwrap();
+    tar.finish().unwrap();
+    wrong(&caller, &["verify", &at("root.tar")], &["docker export", "rootfs:DIR -- PROGRAM"]);
+    fs::write(at("text"), "root:x:0:0:root\n".repeat(64)).unwrap();
+    wrong(&caller, &["verify", &at("text")], &["not a whole tar archive"]);
+    let output = caller.austere().args(["verify", &at("text")]).output().unwrap();
+    assert!(!stderr(&output).contains("root:x:"), "what is in the file is said: {}", said(&output));
+}
+
+#[test]
+fn somebody_who_is_not_in_the_image() {
+    let (caller, Some(image)) = (caller(), app(&["/bin/true"])) else { return };
+    let image = caller.put("image.tar", &image);
+    wrong(&caller, &["verify", &image, "--user", "nobody-here"], &["no user `nobody-here`", "hint: ", "number"]);
+    right(&caller, &["verify", &image, "-q", "--user", "4242"]);
+}
+
+#[test]
+fn a_store_where_nobody_can_write() {
+    let (caller, Some(image)) = (caller(), app(&["/bin/true"])) else { return };
+    let image = caller.put("image.tar", &image);
+    wrong(&caller, &["verify", &image, "--store", "/proc/store"], &["hint: --store DIR or AUSTERE_STORE"]);
+    right(&caller, &["verify", &image, "-q", "--store", caller.dir().join("other").to_str().unwrap()]);
+}
+
+#[test]
+fn a_code_that_a_verdict_shows_is_explained() {
+    let caller = caller();
+    for (code, word) in
+        [("d03", "pid file"), ("no-port-exposed", "plan"), ("D51", "USER"), ("L0", "shell"), ("stand-in", "--pod")]
+    {
+        let text = right(&caller, &["doctor", "--explain", code]);
+        assert!(text.starts_with("## ") && text.contains(word), "{code}: {text}");
+    }
+    wrong(&caller, &["doctor", "--explain", "D999"], &["no code of a finding", "in brackets"]);
+}
+
+#[test]
+fn a_level_that_nobody_required_is_not_called_failed() {
+    let (caller, Some(image)) = (caller(), script("exit 0")) else { return };
+    let image = caller.put("image.tar", &image);
+    let page = right(&caller, &["verify", &image, "--ladder"]);
+    assert!(
+        page.starts_with("PASS") && page.contains("not reached  L0 ") && !page.contains("failed       L"),
+        "{page}"
+    );
+    let output = caller.austere().args(["verify", &image, "--no-shell"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(stdout(&output).contains("L0 (no shell or interpreter in the image) is not reached"), "{}", said(&output));
+}
