@@ -192,6 +192,10 @@ pub fn what_went_to_syslog_is_told_to_be_lost() {
         let (seen, code) = judge(&[], &steps);
         assert_eq!((code, &seen["findings"][0]["code"]), (1, &"exit-before-ready".into()), "{}", short(&seen));
         assert_eq!(lost(&seen), words("contributing", "warning"), "{}", short(&seen));
+        // Nothing came between a question and those words: it is the last that is known.
+        let (seen, _) = judge(&[], &["try:root:", "quiet:log:/dev/log"]);
+        assert_eq!(seen["findings"][0]["code"], "needs-root", "{}", short(&seen));
+        assert_eq!(lost(&seen), words("contributing", "warning"), "{}", short(&seen));
         // A wall that was fatal is the cause all the same.
         let (seen, _) = judge(&[], &["try:log:/dev/log", "must:mkdir:/data/x"]);
         assert_eq!(seen["findings"][0]["code"], "D53", "{}", short(&seen));

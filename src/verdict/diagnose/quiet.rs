@@ -18,6 +18,18 @@ const SAYS: [&str; 9] = [
     "suid",
     "authentication failure",
 ];
+
+/// How often something happened, where more than a few times are as good as many.
+fn times(event: &Event) -> f32 {
+    u8::try_from(event.times).unwrap_or(u8::MAX).min(16).into()
+}
+
+/// Whether a program spoke to syslog there, where nobody listens.
+fn is_unheard(event: &Event) -> bool {
+    event.kind == Kind::Failed
+        && rules().iter().find(|rule| rule.fits(event, |_| None)).is_some_and(|rule| rule.rule.note)
+}
+
 impl Context<'_> {
     pub(super) fn ignored<'a>(&'a self, event: &'a Event) -> Option<Candidate<'a>> {
         let rule = rules().iter().find(|rule| rule.rule.when.kind == Seen::Ignored)?;
@@ -60,12 +72,13 @@ impl Context<'_> {
             return Some(Candidate { event, rule, score, mention });
         }
         let rule = rules().iter().find(|rule| rule.asks(event.call, Seen::Silent))?;
-        // Nothing but its end came after it.
-        let is_last = !self.timeline.events.iter().any(|other| {
-            other.process == event.process
-                && other.seq > event.seq
-                && matches!(other.kind, Kind::Failed | Kind::Wrote | Kind::Asked | Kind::Started)
+        // Nothing but its end came after it, and words that nobody heard.
+        let after =
+            || self.timeline.events.iter().filter(|other| other.process == event.process && other.seq > event.seq);
+        let is_last = !after().any(|other| {
+            matches!(other.kind, Kind::Failed | Kind::Wrote | Kind::Asked | Kind::Started) && !is_unheard(other)
         });
+        let unheard: f32 = after().filter(|other| is_unheard(other)).map(|other| times(other) * 0.5).sum();
         let process = &self.timeline.processes[event.process];
         // `test "$(id -u)" = 0 || exit 1`
         let is_helper = matches!(process.argv.first().and_then(|word| word.rsplit('/').next()), Some("id" | "whoami"));
@@ -77,7 +90,9 @@ impl Context<'_> {
         }
         let gave_up = process.end.is_some_and(|end| end != End::Exited(0)) && is_last && text.trim().is_empty();
         let done = self.done_after(event);
-        (gave_up && done < TOGETHER).then_some(Candidate { event, rule, score: 62.0, mention: None })
+        // Each of them takes a socket, and the first the time zone.
+        let little = if unheard > 0.0 { 0.15 + unheard } else { TOGETHER };
+        (gave_up && done < little).then_some(Candidate { event, rule, score: 62.0, mention: None })
     }
 
     /// What the app said that names its cause, whatever it had been refused.
