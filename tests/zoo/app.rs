@@ -1,7 +1,7 @@
 //! What the app in the zoo's image does: the steps on its command line, one after another.
 //!
-//! A step is a manner and an act: `must:mkdir:/data` ends the app with a complaint when it is refused, `quiet:` without one, `warn:` says so and
-//! goes on, `try:` just goes on. `words:` are those of the next complaint. `serve` at the end listens on port 8080.
+//! A step is a manner and an act: `must:mkdir:/data` ends the app with a complaint when it is refused, `quiet:` without one; with `hang:` it never
+//! ends then, `warn:` says so and goes on, `try:` just goes on. `words:` are those of the next complaint. `serve` at the end listens on port 8080.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -50,6 +50,9 @@ pub fn play(steps: &[String]) -> u8 {
                 return 1;
             }
             "quiet" => return 111,
+            "hang" => loop {
+                std::thread::sleep(Duration::from_secs(60));
+            },
             "warn" => complain(&format!("warning: {}: {error} (ignored)", said(verb, target))),
             _ => {}
         }

@@ -69,7 +69,8 @@ pub(in crate::cli) fn run(
     }
 }
 
-/// Whether an app that failed may have found no room: it says so, or a page of a file could not be had.
+/// Whether an app that failed may have found no room: it says so, a page of a file could not be had, or it was there to the end and did not do
+/// what it had to, of which a write that failed may be all there is to see.
 fn lacks_room(judged: &Outcome) -> bool {
     const SAYS: [&str; 7] =
         ["no space left", "enospc", "disk full", "disk is full", "device full", "os error 28", "quota exceeded"];
@@ -77,7 +78,11 @@ fn lacks_room(judged: &Outcome) -> bool {
         let text = String::from_utf8_lossy(bytes).to_lowercase();
         SAYS.iter().any(|words| text.contains(words))
     };
-    judged.end == Some(End::Signaled(libc::SIGBUS)) || says(&judged.output.stderr) || says(&judged.output.stdout)
+    let hangs = judged.answer == Answer::Fails && judged.end.is_none();
+    hangs
+        || judged.end == Some(End::Signaled(libc::SIGBUS))
+        || says(&judged.output.stderr)
+        || says(&judged.output.stdout)
 }
 
 /// Says why: what was seen in the watched run becomes the outcome's findings.

@@ -15,7 +15,8 @@ const HEAD: &str = "\
 
 An image that fails is run three times: once to judge, once without hardening, and once more in the same jail with a tracer beside it, which sees
 what the app was refused. `austere verify --trace` shows that run, `--trace=FILE` writes it to a file, as JSON lines where its name ends in `.jsonl`.
-Where the app says that there was no room (`No space left on device`), or died of SIGBUS, each of its writes is watched as well.
+Where the app says that there was no room (`No space left on device`), died of SIGBUS, or was there to the end without doing what it had to,
+each of its writes is watched as well.
 An app that passes is watched with `--trace` only; what it was refused is then a notice.
 
 The first finding is the cause: the call that was fatal, with its path and error, and the wall that refused it. Programs are refused much that they shrug

@@ -345,6 +345,17 @@ pub const ALL: &[Animal] = &[
         Flags(&["--shm-size", "8m"])
     )
     .given(&["--shm-size", "1m"]),
+    // The same of an app that says nothing of it and does not end, but never serves.
+    animal!(
+        ["hang:fill:/tmp"],
+        "tmpfs-full",
+        &["write"],
+        "ENOSPC",
+        "/tmp/fill",
+        "limit",
+        Flags(&["--tmpfs", "/tmp:size=8m"])
+    )
+    .given(&["--tmpfs", "/tmp:size=1m", "--timeout", "1"]),
     // Without a filter an app is watched all the same.
     animal!(
         ["must:mkdir:/data/unconfined"],
