@@ -268,7 +268,7 @@ impl Subject for App {
     }
 
     fn is_at_rest(&self) -> bool {
-        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_family_at_rest())
+        Process::is_family_at_rest(self.pid.as_raw())
     }
 }
 
