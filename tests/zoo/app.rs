@@ -51,7 +51,7 @@ pub fn play(steps: &[String]) -> u8 {
             }
             "quiet" => return 111,
             "hang" => loop {
-                std::thread::sleep(Duration::from_secs(60));
+                std::thread::sleep(Duration::from_mins(1));
             },
             "warn" => complain(&format!("warning: {}: {error} (ignored)", said(verb, target))),
             _ => {}
