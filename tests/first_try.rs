@@ -64,6 +64,7 @@ fn a_word_where_there_is_none() {
     let tagged = format!("{image}:latest");
     wrong(&caller, &["verify", &tagged], &[&format!("oci-archive:{image}:latest")]);
     wrong(&caller, &["verify", "--timout=3", &image], &["--timeout"]);
+    wrong(&caller, &["verify", &image, "-v", "./src:/src"], &["`./src` is neither", "$PWD"]);
 }
 
 #[test]

@@ -57,7 +57,9 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
             })
         }
         ErrorKind::ValueValidation => {
-            let word = value(ContextKind::InvalidValue)?;
+            let word = value(ContextKind::InvalidArg)
+                .filter(|arg| arg.contains("IMAGE"))
+                .and(value(ContextKind::InvalidValue))?;
             let hint = tagged(word)?;
             Some(format!("`{word}` is no file{hint}"))
         }
