@@ -113,15 +113,16 @@ pub const HIGHEST_MAPPED_ID: u32 = 65_535;
 pub fn enter(choice: Choice, needed: u32) -> Result<Entered, EnterError> {
     let entered = |mode, why: Option<&str>| Ok(Entered { mode, why: why.map(str::to_owned) });
     let asked_for = Some("it was asked for");
-    let is_bound = geteuid().is_root() && is_initial() && !may_mount();
+    let is_initial = is_initial();
+    let is_bound = geteuid().is_root() && is_initial && !may_mount();
     if geteuid().is_root() && !is_bound {
-        let common = holds_common_ids("/proc/self/uid_map") && holds_common_ids("/proc/self/gid_map");
+        let holds_common = || holds_common_ids("/proc/self/uid_map") && holds_common_ids("/proc/self/gid_map");
         return match choice {
             Choice::Single => entered(Mode::Single, asked_for),
-            Choice::Auto if is_initial() => entered(Mode::Real, None),
-            Choice::Mapped if is_initial() => Err(EnterError::NotMapped("root has real ids".to_owned())),
+            Choice::Auto if is_initial => entered(Mode::Real, None),
+            Choice::Mapped if is_initial => Err(EnterError::NotMapped("root has real ids".to_owned())),
             // Somebody else made the namespace that austere is root of.
-            _ if common => entered(Mode::Mapped, None),
+            _ if holds_common() => entered(Mode::Mapped, None),
             Choice::Auto => entered(Mode::Single, Some("this user namespace has too few ids")),
             Choice::Mapped => Err(EnterError::NotMapped("this user namespace has too few ids".to_owned())),
         };

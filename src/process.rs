@@ -1,5 +1,6 @@
 //! A process as `/proc/PID` shows it: where every measure is read back.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -22,6 +23,7 @@ pub struct Process {
     folder: PathBuf,
     inner: procfs::process::Process,
     status: Status,
+    mounts: OnceCell<Vec<MountInfo>>,
 }
 
 impl Process {
@@ -33,7 +35,7 @@ impl Process {
     pub fn open(pid: i32) -> io::Result<Self> {
         let inner = procfs::process::Process::new(pid).map_err(io::Error::other)?;
         let status = inner.status().map_err(io::Error::other)?;
-        Ok(Process { folder: PathBuf::from(format!("/proc/{pid}")), inner, status })
+        Ok(Process { folder: PathBuf::from(format!("/proc/{pid}")), inner, status, mounts: OnceCell::new() })
     }
 
     /// The calling process.
@@ -93,13 +95,17 @@ impl Process {
         listed.split_whitespace().filter_map(name).collect()
     }
 
-    /// `/proc/PID/mountinfo`.
+    /// `/proc/PID/mountinfo`, as it was when this was asked first.
     ///
     /// # Errors
     ///
     /// The process is gone.
-    pub fn mounts(&self) -> io::Result<Vec<MountInfo>> {
-        Ok(self.inner.mountinfo().map_err(io::Error::other)?.0)
+    pub fn mounts(&self) -> io::Result<&[MountInfo]> {
+        if let Some(mounts) = self.mounts.get() {
+            return Ok(mounts);
+        }
+        let mounts = self.inner.mountinfo().map_err(io::Error::other)?.0;
+        Ok(self.mounts.get_or_init(|| mounts))
     }
 
     /// The inode of a namespace link, which is the namespace's identity.

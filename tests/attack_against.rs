@@ -8,10 +8,15 @@ mod common;
 mod live;
 
 use std::fs;
-use std::process::Command;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::said;
 use live::{DockerEngine, podman, program, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// What a container is asked for in its strictest form.
@@ -71,7 +76,42 @@ fn docker_s_containers() {
     // What detaches leaves nothing to report, and is not left running.
     refused(austere(), &["--against", "docker", "--", "--network=none", "--detach"], "did not come to its end");
     let left = |what: &[&str]| run(engine.client().args(what));
-    assert_eq!((left(&["ps", "-aq"]).as_str(), left(&["images", "-q"]).as_str()), ("", ""));
+    let nothing = || assert_eq!((left(&["ps", "-aq"]).as_str(), left(&["images", "-q"]).as_str()), ("", ""));
+    nothing();
+    // A docker that is slow to run something, or whose container is: the image is there, or both are.
+    let slow = engine.folder.path().join("slow");
+    fs::create_dir(&slow).unwrap();
+    let (real, told) = (&engine.docker, slow.join("told"));
+    for (signal, act) in [(Signal::SIGINT, ":"), (Signal::SIGTERM, "shift; REAL create \"$@\" >&2")] {
+        let act = act.replace("REAL", real.to_str().unwrap());
+        let text = format!(
+            "if [ \"$1\" = run ]; then\n{act}\n: >{told}; exec sleep 600\nfi\nexec {real} \"$@\"",
+            told = told.display(),
+            real = real.display()
+        );
+        live::script(&slow, "docker", &text);
+        let mut command = common::stoppable(&austere());
+        command.env("PATH", format!("{}:{}", slow.display(), engine.search.to_string_lossy()));
+        command
+            .args(["attack", "--against", "docker", "--", "--network=none"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        stopped(&mut command, &told, signal);
+        nothing();
+        fs::remove_file(&told).unwrap();
+    }
+}
+
+/// Starts austere, sends it `signal` as soon as the file `told` is there, and waits for its end by that.
+fn stopped(command: &mut Command, told: &Path, signal: Signal) {
+    let mut child = command.spawn().unwrap();
+    while !told.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(signal as i32), "{}", said(&output));
+    assert!(said(&output).contains(&format!("{signal} stopped it")), "{}", said(&output));
 }
 
 #[test]
@@ -120,6 +160,15 @@ fn a_runtime_s_container() {
         assert!(worked(&common::json(&output), "exec-loader"), "{}", said(&output));
     }
     refused(austere(), &["--against", &whose, "--", "--privileged"], "an OCI runtime has no flags");
+    // Who is stopped in the middle takes the bundle along.
+    let told = folder.path().join("told");
+    let text =
+        format!("case \"$*\" in *run*) : >{}; exec sleep 600;; esac\nexec {} \"$@\"", told.display(), runc.display());
+    live::script(folder.path(), "slow", &text);
+    let mut command = common::stoppable(&austere());
+    command.args(["attack", "--against", &format!("runtime:{}/slow", folder.path().display())]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    stopped(&mut command, &told, Signal::SIGINT);
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "nothing is left behind");
 }
 

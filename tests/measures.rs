@@ -127,3 +127,36 @@ fn what_one_id_cannot_drop_is_said_and_does_not_count() {
         assert!(groups["read_back"].as_str().unwrap().contains("1 of the host's"), "{groups}");
     }
 }
+
+/// Whoever is traced already cannot be stopped at its first instruction.
+#[test]
+fn an_app_that_somebody_else_traces_runs_and_its_verdict_says_what_is_not_known() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return common::skip("strace: there is none (Debian: apt-get install strace)");
+    }
+    // A shell changes its environment, and is gone soon.
+    let Some(image) = callers::script("exit 7") else { return };
+    for caller in callers() {
+        let image = caller.put("brief", &image);
+        let [traced, alone] = ["strace -f -o /dev/null ", ""].map(|by| {
+            let run = caller.shell(&format!("{by}\"$AUSTERE\" run {image}")).output().unwrap();
+            let verify = format!("{by}\"$AUSTERE\" verify {image} --exit 7 --format json");
+            (run, caller.shell(&verify).output().unwrap())
+        });
+        let why = "`strace` (process ";
+        let (run, verify) = traced;
+        let text = callers::stderr(&run);
+        assert_eq!(run.status.code(), Some(7), "{}", said(&run));
+        assert!(text.contains(why) && text.contains("; start austere without a tracer"), "{text}");
+        let verdict = json(&verify);
+        assert_eq!((verify.status.code(), &verdict["verdict"]), (Some(3), &"inconclusive".into()), "{}", said(&verify));
+        let reason = verdict["reason"].as_str().unwrap();
+        assert!(reason.contains("`stop-at-exec` could not be read back") && reason.contains(why), "{reason}");
+        let told = statuses(&verdict);
+        assert!(told.iter().all(|(_, status)| status != "broken"), "{told:?}");
+        let (run, verify) = alone;
+        assert_eq!((run.status.code(), callers::stderr(&run).as_str()), (Some(7), ""), "{}", said(&run));
+        assert_eq!(verify.status.code(), Some(0), "{}", said(&verify));
+        assert!(statuses(&json(&verify)).iter().all(|(name, status)| name != "stop-at-exec" && status == "holds"));
+    }
+}

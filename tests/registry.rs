@@ -289,7 +289,7 @@ fn who_is_stopped_in_the_middle_leaves_nothing_that_is_used() {
             if half { Reply { stall: true, ..reply.cut(200_000) } } else { reply }
         });
         let store = tempfile::tempdir().unwrap();
-        let mut child = pull(store.path(), &server, &["1"]).spawn().unwrap();
+        let mut child = common::stoppable(&pull(store.path(), &server, &["1"])).spawn().unwrap();
         // One layer is being unpacked and cannot be done; the other may have been before anybody looked.
         let is_staged = || fs::read_dir(store.path().join("staging")).is_ok_and(|listing| listing.count() > 0);
         let begun = || server.seen().iter().any(|seen| is_blob(seen, &asked)) && is_staged();

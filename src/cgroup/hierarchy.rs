@@ -30,7 +30,7 @@ pub(super) struct Hierarchies {
 impl Hierarchies {
     /// Looks at `/proc/self/mountinfo` and `/proc/self/cgroup`.
     pub(super) fn here() -> io::Result<Self> {
-        Ok(Hierarchies { mounts: Process::own()?.mounts()?, groups: fs::read_to_string("/proc/self/cgroup")? })
+        Ok(Hierarchies { mounts: Process::own()?.mounts()?.to_vec(), groups: fs::read_to_string("/proc/self/cgroup")? })
     }
 
     /// The version 1 hierarchy of one controller.

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::sys::signal::raise;
 
 use super::container::ContainerArgs;
 use super::launch::{self, Wishes};
@@ -16,7 +17,7 @@ use super::profile::ProfileArgs;
 use super::session::{self, ImageArgs, Session};
 use super::usage::UsageArgs;
 use super::{CannotEnforce, Format, exit, print};
-use crate::attack::against::Against;
+use crate::attack::against::{Against, AgainstError};
 use crate::attack::{self, Facts, Report};
 use crate::host;
 use crate::jail::subject::Subject;
@@ -120,7 +121,15 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let address = SocketAddr::from_abstract_name(&name)?;
     let _outside = UnixListener::bind_addr(&address).context("making a socket outside of the jail")?;
     if let Some(whose) = &args.against {
-        let report = against::attack(whose, args.image.as_ref(), &args.flags, &args.files, &name)?;
+        let report = against::attack(whose, args.image.as_ref(), &args.flags, &args.files, &name);
+        let report = report.map_err(|error| {
+            if let Some(AgainstError::Stopped(signal)) = error.downcast_ref() {
+                eprintln!("austere: {error}");
+                // All is tidied up, so that who stopped it may have its way.
+                let _ = raise(*signal);
+            }
+            error
+        })?;
         return finish(&report, args.format, true);
     }
     let hello = || Reference::Example("hello".to_owned());

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use super::exit;
 use super::launch::Wishes;
 use super::session::Session;
-use super::verify;
+use super::verify::{self, trials::COMES_AND_GOES};
 use crate::finding::Role;
 use crate::fit::{self, Budget, Facts, Given, Known, Relaxation, Trial};
 use crate::profile::account::User;
@@ -207,6 +207,16 @@ pub(super) fn search(
         return Ok(Fit { reason: "this host lets no jail be built".to_owned(), ..Fit::default() });
     }
     let outcome = begun.outcome;
+    if outcome.findings.iter().any(|finding| finding.code == COMES_AND_GOES) {
+        // Any set would do, if one asked often enough.
+        let runs = u32::try_from(begun.runs).unwrap_or(u32::MAX);
+        return Ok(Fit {
+            reason: format!("no set can be shown to help: {}", outcome.summary),
+            runs,
+            tried: 1,
+            ..Fit::default()
+        });
+    }
     let until = Instant::now() + args.search.budget;
     let config = &session.opened.image.config;
     // A number is what every engine takes, and its groups are those of its entry.

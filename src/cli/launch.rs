@@ -15,7 +15,7 @@ use crate::exec_memory;
 use crate::finding::Finding;
 use crate::fit::PORT_START;
 use crate::ids::{self, Identity};
-use crate::image::{self, Protocol};
+use crate::image::{self, Config, Protocol};
 use crate::jail::{Spec, Stdio};
 use crate::landlock;
 use crate::netns::{self, slot::Slot};
@@ -60,6 +60,13 @@ impl Wishes {
     }
 }
 
+/// Folders that stay writable, with the owner that they have in the image.
+pub(super) fn volumes(config: &Config, profile: &Profile) -> Vec<String> {
+    // In a narrow jail nothing is declared by an image.
+    let declared = if profile.narrow { &[] } else { &config.volumes[..] };
+    [declared, &profile.volumes[..]].concat()
+}
+
 /// Builds the specification.
 pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::Result<Spec> {
     let (config, account, ids) = (&session.opened.image.config, &session.account, session.ids);
@@ -95,12 +102,7 @@ pub(super) fn spec(session: &Session, wishes: &Wishes, stdio: Stdio) -> anyhow::
             layers: session.layers(),
             ids,
             read_only: profile.read_only,
-            // Nothing is declared by an image.
-            volumes: if profile.narrow {
-                profile.volumes.clone()
-            } else {
-                [&config.volumes[..], &profile.volumes[..]].concat()
-            },
+            volumes: volumes(config, profile),
             tmpfs: surroundings::tmpfs(profile).iter().map(|one| shown(&owned(one, account, profile), ids)).collect(),
             binds,
             working_dir_owner: if preset.owns_working_dir { (account.uid, account.gid) } else { (0, 0) },

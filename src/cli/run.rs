@@ -21,6 +21,7 @@ use super::usage::UsageArgs;
 use crate::host;
 use crate::jail::subject::{End, Subject};
 use crate::jail::{self, App, StartError, Stdio};
+use crate::measure::{Measure, MeasureStatus};
 use crate::netns::slot;
 use crate::reference::Reference;
 use crate::refusal::{Refusal, Side};
@@ -118,7 +119,15 @@ fn run_app(mut args: Args) -> anyhow::Result<ExitCode> {
         Err(StartError::Refused(refusal)) => return Err(refusal.into()),
         Err(error) => return Err(error.into()),
     };
-    for broken in jail.measures.iter().filter(|measure| measure.required && !measure.holds()) {
+    if let Some(why) = &jail.unstopped {
+        let unread = jail.measures.iter().filter(|measure| measure.required && !measure.holds());
+        // The first is the stop itself.
+        let unread: Vec<_> = unread.map(|measure| measure.name.as_str()).skip(1).collect();
+        let what = if unread.is_empty() { String::new() } else { format!("; not read back: {}", unread.join(", ")) };
+        eprintln!("austere: {why}{what}");
+    }
+    let counts = |measure: &&Measure| jail.unstopped.is_none() || measure.status == MeasureStatus::Broken;
+    for broken in jail.measures.iter().filter(|measure| measure.required && !measure.holds()).filter(counts) {
         let why = broken.why.as_deref().unwrap_or("it is not what was asked for");
         if broken.gives {
             // No wall is missing; the app lacks something.

@@ -6,7 +6,7 @@ mod doubt;
 mod lenient;
 mod levels;
 mod plan;
-mod trials;
+pub(super) mod trials;
 pub(super) mod watched;
 
 use std::io::Write as _;
@@ -101,9 +101,9 @@ pub(super) fn judged(args: &Args, fits: Option<&SeccompArgs>) -> anyhow::Result<
         Answer::Fails | Answer::Works | Answer::Unknown => (Baseline::NotTried, None),
     };
     let is_watched = can_run && (fails || args.trace.is_some());
-    if is_watched {
-        watched::tell(args.trace.as_ref(), &session, &wishes, &plan, baseline, &mut outcome)?;
-    }
+    let mut tell = || watched::tell(args.trace.as_ref(), &session, &wishes, &plan, baseline, &mut outcome);
+    let watched = if is_watched { tell()? } else { None };
+    trials::compare(&mut outcome, &runs, watched.as_ref());
     phases::begin(Phase::Done);
     let mut findings = session.findings();
     findings.extend(manifest.iter().flat_map(|manifest| manifest.findings(&args.container)));
@@ -139,6 +139,7 @@ pub(super) fn judged(args: &Args, fits: Option<&SeccompArgs>) -> anyhow::Result<
         plan: &plan,
         outcome: &outcome,
         runs: &runs,
+        watched: watched.as_ref(),
         measures: measures.clone(),
         baseline,
         findings,

@@ -1,5 +1,7 @@
 //! Walls that need no privilege: seccomp, Landlock; and the right to look into one's own child.
 
+use nix::errno::Errno;
+
 use super::{Check, Status, setting};
 use crate::sys::landlock_abi::landlock_abi;
 use crate::sys::seccomp_action::seccomp_action;
@@ -39,11 +41,27 @@ fn landlock() -> Check {
     }
 }
 
+pub(super) fn untraced(tracer: i32, errno: Errno) -> Check {
+    let means = "the app ran before it was looked at";
+    let ptrace = ptrace();
+    let check = if tracer != 0 {
+        let name = setting(&format!("/proc/{tracer}/comm")).unwrap_or_default();
+        Check::new("ptrace", Status::Warn, format!("`{name}` (process {tracer}) traces it already"))
+            .remedy("start austere without a tracer that follows forks")
+    } else if ptrace.status == Status::Ok {
+        Check::new("ptrace", Status::Warn, format!("ptrace(PTRACE_SEIZE) of the app: {errno:?} ({})", errno.desc()))
+            .remedy("start austere where its children may be traced: not below a tracer, nor behind a filter that refuses ptrace(2)")
+    } else {
+        ptrace
+    };
+    check.means(means)
+}
+
 fn ptrace() -> Check {
     // Source: Documentation/admin-guide/LSM/Yama.rst
     match setting("/proc/sys/kernel/yama/ptrace_scope").as_deref() {
         Some("3") => Check::new("ptrace", Status::Warn, "kernel.yama.ptrace_scope is 3")
-            .means("a failing app cannot be traced, so its diagnosis is poorer")
+            .means("no app can be stopped at its first instruction, so every verdict is inconclusive")
             .remedy("set kernel.yama.ptrace_scope=1 in /etc/sysctl.d, and reboot"),
         Some("2") if !nix::unistd::geteuid().is_root() => {
             Check::new("ptrace", Status::Warn, "kernel.yama.ptrace_scope is 2: only root may trace")

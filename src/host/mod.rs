@@ -10,6 +10,7 @@ mod surroundings;
 
 use std::path::Path;
 
+use nix::errno::Errno;
 use serde::Serialize;
 
 use crate::refusal::Refusal;
@@ -107,6 +108,11 @@ pub fn examine(store: &Path) -> Vec<Check> {
 /// What [`examine`] says of a step that was refused while a jail was built, in the same words.
 pub fn about(refusal: &Refusal) -> Check {
     namespaces::about(refusal, &surroundings::look())
+}
+
+/// What it means that a child could not be traced; `tracer` is who does already, or 0.
+pub fn untraced(tracer: i32, errno: Errno) -> Check {
+    confine::untraced(tracer, errno)
 }
 
 /// Whether `austere verify` can come to a verdict here.

@@ -13,6 +13,7 @@ mod recipe;
 mod report;
 mod stdio;
 pub mod subject;
+mod unstopped;
 mod watch;
 
 use std::io;
@@ -31,6 +32,7 @@ pub use stdio::Stdio;
 pub use watch::{Gate, Watcher};
 
 use guard::Guard;
+use unstopped::Unstopped;
 
 use crate::caps;
 use crate::cgroup;
@@ -109,12 +111,6 @@ impl Spec {
         self.confinement != Confinement::Namespaces
     }
 
-    /// Whether the launcher waits at its start: for its group, or for its tracer, who may not trace it any more once it has become another user
-    /// (`PTRACE_MODE_ATTACH_REALCREDS` asks for `CAP_SYS_PTRACE` where austere was started then).
-    fn is_held(&self) -> bool {
-        self.observed.is_some() || !self.limits.is_empty() || self.is_tree() || self.ids == ids::Mode::Mapped
-    }
-
     /// Whether the app is in a network of its own.
     fn has_room(&self) -> bool {
         self.network == Network::None && self.applies("network") && !self.is_tree()
@@ -157,6 +153,8 @@ pub struct Started {
     pub measures: Vec<Measure>,
     /// Where the app may write and execute; unknown where it has no mounts of its own.
     pub writable_executable: Option<Vec<String>>,
+    /// Why the app was not stopped at its first instruction, and what can be done; nothing where it was.
+    pub unstopped: Option<String>,
 }
 
 /// Builds the jail and starts the app in it. The calling thread must be the process's only one, and must live as long as the app:
@@ -203,15 +201,18 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
     let options = ptrace::Options::PTRACE_O_TRACEEXEC | ptrace::Options::PTRACE_O_EXITKILL;
-    let traced = watcher.is_none() && ptrace::seize(pid, options).is_ok();
-    // While the launcher works, and while everything it inherited is still open here.
-    let before = read_back::Before::take(spec.landlock.as_ref().unwrap_or(&landlock::Rules::default()));
-    drop((watch, reporter, recipe));
+    let seized = watcher.is_none().then(|| ptrace::seize(pid, options));
+    let traced = seized == Some(Ok(()));
+    let unstopped = seized.and_then(Result::err).map(|errno| Unstopped::take(spec, pid, errno));
     if let Some(group) = &mut group {
         group.take_in(pid);
     }
-    // A launcher that was refused is gone by now, and its report says why.
-    let mut held = if spec.is_held() && watcher.is_none() { line.say_go() } else { Ok(()) };
+    // The launcher waits for its tracer, who may not trace it any more once it is another user, and for its group. What it is woken for it does on
+    // a processor of its own, where there is one. A launcher that was refused is gone by now, and its report says why.
+    let mut held = if watcher.is_none() { line.say_go() } else { Ok(()) };
+    // While the launcher works, and while everything it inherited is still open here.
+    let before = read_back::Before::take(spec.landlock.as_ref().unwrap_or(&landlock::Rules::default()));
+    drop((watch, reporter, recipe));
     // Before the pumps: a process of several threads cannot be copied.
     let brood = spec.is_tree().then(|| brood::Brood::new(pid, &spec.rootfs.layers));
     let guard = Guard::start(&pidfd, brood.as_ref());
@@ -249,9 +250,15 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
     }
     phases::begin(Phase::ReadBack);
     app.check_guard().map_err(failed("looking for the app's guard"))?;
-    let (mut measures, room) = before.compare(spec, pid.as_raw(), &report, app.streams());
+    let seen = before.compare(spec, pid.as_raw(), &report, app.streams());
+    let read_back::Seen { mut measures, mut writable_executable, mut room } = seen;
     measures.extend(app.group().map(|group| group.read_back(pid.as_raw())).unwrap_or_default());
-    let writable_executable = read_back::writable_executable(spec, pid.as_raw());
+    let unstopped = unstopped.map(|unstopped| {
+        let why;
+        writable_executable = None;
+        (measures, room, why) = unstopped.doubt(pid, std::mem::take(&mut measures));
+        why
+    });
     app.enter(Arc::new(room.map_err(failed("opening the app's network namespace"))?));
     if let Some(watch) = watch {
         watch.say_go();
@@ -259,7 +266,7 @@ pub fn start_watched(spec: &Spec, watcher: Option<Watcher>) -> Result<Started, S
         ptrace::detach(pid, None).map_err(|errno| StartError::Host("letting the app go", errno.into()))?;
     }
     app.started_at(Instant::now());
-    Ok(Started { app, measures, writable_executable })
+    Ok(Started { app, measures, writable_executable, unstopped })
 }
 
 /// Waits for the stop at the exec; false when the launcher ended instead (it stays there to be waited for).

@@ -24,6 +24,16 @@ pub(super) struct Before {
     wall: Result<String, String>,
 }
 
+/// What the app's process shows at its first instruction.
+pub(super) struct Seen {
+    /// All measures.
+    pub(super) measures: Vec<Measure>,
+    /// Where the app may write and execute; unknown where it has no mounts of its own.
+    pub(super) writable_executable: Option<Vec<String>>,
+    /// Its network.
+    pub(super) room: io::Result<Room>,
+}
+
 impl Before {
     pub(super) fn take(rules: &landlock::Rules) -> io::Result<Self> {
         let ours = Process::own()?;
@@ -35,18 +45,13 @@ impl Before {
         Ok(Before { namespaces, limits, descriptors, filters: ours.filters(), wall })
     }
 
-    /// All measures, and the room of the app's network.
-    pub(super) fn compare(
-        &self,
-        spec: &Spec,
-        pid: i32,
-        report: &Report,
-        pumps: &Pumps,
-    ) -> (Vec<Measure>, io::Result<Room>) {
+    /// Asks the app's process.
+    pub(super) fn compare(&self, spec: &Spec, pid: i32, report: &Report, pumps: &Pumps) -> Seen {
         let app = match Process::open(pid) {
             Ok(app) => app,
             Err(error) => {
-                return (vec![Measure::unverified("jail", "a process to ask", error.to_string())], Err(error));
+                let measures = vec![Measure::unverified("jail", "a process to ask", error.to_string())];
+                return Seen { measures, writable_executable: None, room: Err(error) };
             }
         };
         let gained = if spec.no_new_privs { Gained::default() } else { Gained::by_program(&app) };
@@ -80,8 +85,10 @@ impl Before {
         measures.push(environment(&app, &spec.env));
         measures.push(limits::read_back(&app, &self.limits, &spec.ulimits));
         measures.push(pumps.read_back(&app, spec.ids, &spec.identity));
+        let writable_executable =
+            if spec.is_tree() { None } else { rootfs::writable_executable(&app, spec.identity.uid != 0) };
         let room = if spec.has_room() { app.open_namespace("net").map(Room::new) } else { Ok(Room::host()) };
-        (measures, room)
+        Seen { measures, writable_executable, room }
     }
 
     fn namespaces(&self, app: &Process, mode: ids::Mode) -> Measure {
@@ -138,12 +145,6 @@ impl Before {
             }
         }
     }
-}
-
-/// Where the app may write and execute.
-pub(super) fn writable_executable(spec: &Spec, pid: i32) -> Option<Vec<String>> {
-    let app = Process::open(pid).ok().filter(|_| !spec.is_tree())?;
-    rootfs::writable_executable(&app, spec.identity.uid != 0)
 }
 
 /// What takes namespaces. The app lacks /proc, /sys and an address of its own with them, so it may fail for want of those.

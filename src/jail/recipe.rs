@@ -129,9 +129,7 @@ impl<'a> Recipe<'a> {
         let spec = self.spec;
         let mut wall = self.wall.take();
         parent.bind()?;
-        if spec.is_held() {
-            self.enter_group(parent)?;
-        }
+        self.enter_group(parent)?;
         Self::forget_inheritance()?;
 
         let own_ipc = self.has_mount_namespaces();

@@ -17,11 +17,13 @@ pub(super) enum Case {
     Pass,
     Fail,
     FailBefore,
+    ComesAndGoes,
     Inconclusive,
 }
 
 impl Case {
-    pub(super) const ALL: [Case; 4] = [Case::Pass, Case::Fail, Case::FailBefore, Case::Inconclusive];
+    pub(super) const ALL: [Case; 5] =
+        [Case::Pass, Case::Fail, Case::FailBefore, Case::ComesAndGoes, Case::Inconclusive];
 }
 
 fn ms(ms: f64) -> Duration {
@@ -68,6 +70,11 @@ fn failed(summary: &str, probe: ProbeResult, end: End, stderr: &str) -> Outcome 
     }
 }
 
+/// What a run came to before it was compared with others.
+fn alone(outcome: &Outcome) -> Outcome {
+    Outcome { summary: outcome.summary.split(';').next().unwrap_or_default().to_owned(), ..outcome.clone() }
+}
+
 /// A complete verdict.
 pub(super) fn verdict(case: Case) -> Verdict {
     let layer = Layer {
@@ -97,6 +104,7 @@ pub(super) fn verdict(case: Case) -> Verdict {
         Measure::compared("capabilities", "0000000000000000", "0000000000000000"),
         Measure::compared("user", "65532 65532 65532 65532", "65532 65532 65532 65532").giving(),
     ];
+    let mut watched = None;
     let (reference, outcome, baseline) = match case {
         Case::Pass => {
             let mut outcome =
@@ -124,6 +132,13 @@ pub(super) fn verdict(case: Case) -> Verdict {
             let summary = "SIGSEGV after 2.0 ms, before port 80 answered";
             ("crashes.tar", failed(summary, probe, End::Signaled(libc::SIGSEGV), ""), Baseline::Fails)
         }
+        Case::ComesAndGoes => {
+            let passed = result(probe.clone(), ProbeStatus::Passed, "accepts", 61.0, 0.2, 20);
+            watched = Some(worked(passed));
+            let probe = result(probe, ProbeStatus::Failed, "connection refused", 4.0, 0.04, 8);
+            let summary = "exit 1 after 4.0 ms, before port 80 answered; that comes and goes: 1 of 2 runs failed";
+            ("worker.tar", failed(summary, probe, End::Exited(1), "lost the race\n"), Baseline::Works)
+        }
         Case::Inconclusive => {
             measures[1] = Measure::compared("capabilities", "0000000000000000", "00000000a80425fb");
             measures.push(Measure::unavailable("landlock", "ABI 1 or newer", "this kernel was built without Landlock"));
@@ -148,7 +163,8 @@ pub(super) fn verdict(case: Case) -> Verdict {
         ids: Ids { mode: IdMode::Real, uid: 65532, gid: 0, groups: Vec::new(), why: None },
         plan: &plan,
         outcome: &outcome,
-        runs: std::slice::from_ref(&outcome),
+        runs: &[alone(&outcome)],
+        watched: watched.as_ref(),
         measures,
         baseline,
         findings: Vec::new(),

@@ -172,7 +172,8 @@ fn probes(page: &mut Page, verdict: &Verdict) {
                 RunStatus::Fails => ("fails", BAD),
                 RunStatus::Unknown => ("unknown", DOUBT),
             };
-            page.row(state, style, &format!("run {}: {} ({})", index + 1, run.summary, said(run.smoke_ms)));
+            let watched = if run.watched { ", watched" } else { "" };
+            page.row(state, style, &format!("run {}: {} ({}{watched})", index + 1, run.summary, said(run.smoke_ms)));
         }
     }
     if let Some(stopped) = verdict.app.stopped_in_ms {
@@ -206,6 +207,9 @@ fn last_words(page: &mut Page, verdict: &Verdict) {
 
 fn baseline(page: &mut Page, verdict: &Verdict) {
     let sentence = match verdict.baseline {
+        Baseline::Works if verdict.comes_and_goes() => {
+            "Without hardening the image works, and with it in some runs: nothing shows that the hardening is what stops it."
+        }
         Baseline::Works => "Without hardening the image works: the hardening is what stops it.",
         Baseline::Fails => {
             "It fails without any hardening, too: the image is broken, or what is asked of it (see probes) does not fit it."

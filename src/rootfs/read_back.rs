@@ -22,12 +22,12 @@ pub fn read_back(app: &Process, plan: &Plan) -> Vec<Measure> {
     };
     let mut measures = Vec::new();
     if plan.read_only {
-        measures.push(read_only_root(&mounts, plan.no_upper));
-        measures.push(writable_mounts(&mounts, plan, &binds::places(app, plan)));
+        measures.push(read_only_root(mounts, plan.no_upper));
+        measures.push(writable_mounts(mounts, plan, &binds::places(app, plan)));
     }
     measures.extend(binds::owners(plan));
-    measures.push(paths("masked-paths", "covered", &plan.masked_paths, app, |path| at(&mounts, path).is_some()));
-    let read_only = |path: &Path| at(&mounts, path).is_some_and(|mount| !is_writable(mount));
+    measures.push(paths("masked-paths", "covered", &plan.masked_paths, app, |path| at(mounts, path).is_some()));
+    let read_only = |path: &Path| at(mounts, path).is_some_and(|mount| !is_writable(mount));
     measures.push(paths("read-only-paths", "read-only", &plan.readonly_paths, app, read_only));
     measures
 }

@@ -10,11 +10,13 @@ use super::tcp::{Connection, Miss, Watch, converse, holds};
 use super::{ProbeResult, ProbeStatus, udp};
 use crate::netns::Room;
 
-/// The first wait after a refused connection; each wait is half as long again as the one before.
+/// The shortest wait before another attempt.
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 /// The longest wait after a refused connection, which the app does not notice.
 const REFUSED_WAIT: Duration = Duration::from_millis(5);
-/// The longest wait after an answer that was not the one: the app notices these, and may log them.
+/// After a refused connection, this part of the time since the app's start is waited: so late, at most, it is seen that it listens.
+const REFUSED_PART: u32 = 16;
+/// The longest wait after an answer that was not the one: the app notices these, and may log them. Each is half as long again as the one before.
 const ANSWERED_WAIT: Duration = Duration::from_millis(250);
 /// How long a first attempt may wait for its answer; each later one may take twice as long as the one before. So an app that
 /// never answers connections made too early is asked again, and one that is slow gets its time.
@@ -56,7 +58,12 @@ pub(super) fn run(probe: &Probe, room: &Room, watch: &Watch<'_>, crowd: u32) -> 
             // The port was closed by the app's end: what it said before tells more.
             return result;
         }
-        let most = if miss.connected { ANSWERED_WAIT } else { REFUSED_WAIT * crowd.div_ceil(8) };
+        if miss.connected {
+            wait = (wait * 3 / 2).min(ANSWERED_WAIT);
+        } else {
+            let most = REFUSED_WAIT * crowd.div_ceil(8);
+            wait = (watch.started.elapsed() * crowd / REFUSED_PART).clamp(FIRST_WAIT, most);
+        }
         if miss.late {
             patience *= 2;
         }
@@ -70,7 +77,6 @@ pub(super) fn run(probe: &Probe, room: &Room, watch: &Watch<'_>, crowd: u32) -> 
         }
         // Woken early when the app ends.
         thread::park_timeout(wait.min(watch.deadline.saturating_duration_since(Instant::now())));
-        wait = (wait * 3 / 2).min(most);
     }
     if !connected && !watch.is_over() {
         result.loopback = on_loopback(probe, to, watch);

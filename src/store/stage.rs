@@ -84,6 +84,9 @@ impl Store {
                 jobs.push(index);
             }
         }
+        if jobs.is_empty() {
+            return Ok(Batch { locks, ..Batch::default() });
+        }
         // The largest layer decides how long it takes, so it goes first.
         jobs.sort_by_key(|index| std::cmp::Reverse(opened.image.layers[*index].size));
         let processors = thread::available_parallelism().map_or(1, usize::from);

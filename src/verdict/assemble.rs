@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::facts::{Austere, Host, Ids, ImageFacts, Preset};
-use super::run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, RunFacts, Rung};
+use super::run::{App, Durations, Fit, Levels, PlanFacts, ProbeFacts, RunFacts, RunStatus, Rung};
 use super::{Baseline, Reached, Schema, Status, Verdict, decide, millis};
 use crate::finding::Finding;
 use crate::manifest::PodSecurity;
@@ -36,6 +36,8 @@ pub struct Evidence<'a> {
     pub outcome: &'a Outcome,
     /// All runs that were judged, in their order; that one is among them.
     pub runs: &'a [Outcome],
+    /// The watched run, where the app failed in the deciding one and worked in this.
+    pub watched: Option<&'a Outcome>,
     /// What the jail reports of that run.
     pub measures: Vec<Measure>,
     /// What the run without hardening showed.
@@ -85,7 +87,10 @@ impl Verdict {
             levels: Levels::default(),
             measures: evidence.measures,
             probes: outcome.probes.iter().map(ProbeFacts::from).collect(),
-            runs: evidence.runs.iter().map(RunFacts::from).collect(),
+            runs: {
+                let watched = evidence.watched.map(|run| RunFacts { watched: true, ..RunFacts::from(run) });
+                evidence.runs.iter().map(RunFacts::from).chain(watched).collect()
+            },
             findings,
             pod_security: evidence.pod_security,
             app: App::from(outcome),
@@ -124,6 +129,12 @@ fn ladder(answer: Answer, status: Status, baseline: Baseline, is_hardened: bool)
 }
 
 impl Verdict {
+    /// Whether the app failed in one run and worked in another, with the same hardening.
+    pub fn comes_and_goes(&self) -> bool {
+        let any = |status| self.runs.iter().any(|run| run.status == status);
+        any(RunStatus::Fails) && any(RunStatus::Works)
+    }
+
     /// The same with what was found to be the least, and with the rung that it answers; one that found nothing out changes nothing.
     #[must_use]
     pub fn with_fit(mut self, fit: Fit) -> Self {

@@ -58,7 +58,8 @@ pub struct Verdict {
     pub measures: Vec<Measure>,
     /// What came of each probe, in the plan's order.
     pub probes: Vec<ProbeFacts>,
-    /// What each run came to: one, or as many as `--repeat` asked for. The rest of the document is about the one that decides.
+    /// What each run came to: one, or as many as `--repeat` asked for; after them the watched one, where the app failed before and worked in it.
+    /// The rest of the document is about the one that decides.
     pub runs: Vec<RunFacts>,
     /// The cause first.
     pub findings: Vec<Finding>,
@@ -97,7 +98,7 @@ pub enum Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Baseline {
-    /// It works: the hardening is what breaks it.
+    /// It works: the hardening is what breaks it, unless one of `runs` worked.
     Works,
     /// It is broken before hardening.
     Fails,

@@ -66,6 +66,9 @@ pub struct RunFacts {
     pub smoke_ms: f64,
     /// From its stop signal to its end; absent when it had ended before, or got none because `--grace` did not ask for one.
     pub stop_ms: Option<f64>,
+    /// It was watched by a tracer, and does not judge; absent where it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watched: bool,
 }
 
 /// Whether the app worked in a run.
@@ -297,6 +300,7 @@ impl From<&Outcome> for RunFacts {
             summary: outcome.summary.clone(),
             smoke_ms: millis(outcome.took),
             stop_ms: outcome.stop.map(|stop| millis(stop.took)),
+            watched: false,
         }
     }
 }

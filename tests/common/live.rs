@@ -199,7 +199,7 @@ pub struct DockerEngine {
     pub host: String,
     /// Where its programs are, and the caller's.
     pub search: OsString,
-    docker: PathBuf,
+    pub docker: PathBuf,
     _daemon: Daemon,
 }
 

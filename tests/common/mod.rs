@@ -150,6 +150,17 @@ pub fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{}", said(output)))
 }
 
+/// The same command, which a signal ends although whoever runs the tests may ignore it, as a shell's background job ignores SIGINT.
+pub fn stoppable(command: &Command) -> Command {
+    let mut same = Command::new("env");
+    same.args(["--default-signal=HUP,INT,TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    same.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        same.current_dir(folder);
+    }
+    same
+}
+
 /// Copies a program so that it can be started at once. Written by this process, its descriptor could live on in a child that another test is
 /// just starting, and exec would be refused with ETXTBSY.
 pub fn copy_program(from: &Path, to: &Path) {

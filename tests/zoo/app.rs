@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -191,6 +191,13 @@ fn perform(verb: &str, target: &str) -> io::Result<()> {
         }
         "access" => Ok(faccessat(AT_FDCWD, target, AccessFlags::R_OK, AtFlags::AT_EACCESS)?),
         "ask" => UnixStream::connect(target).map(drop),
+        // As syslog(3) does it.
+        "log" => {
+            let socket = UnixDatagram::unbound()?;
+            socket.connect(target)?;
+            socket.send(b"<11>app: it is broken").map(drop)
+        }
+        "give-up" => Err(io::Error::other("it gave up")),
         "files" => {
             setrlimit(Resource::RLIMIT_NOFILE, 32, 32)?;
             (0..64).map(|_| File::open(target)).collect::<io::Result<Vec<_>>>().map(drop)

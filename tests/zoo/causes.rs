@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
 use austere::verdict::diagnose::codes;
+use serde_json::Value;
 
 use crate::animals::Twin::{Flags, Steps};
 use crate::animals::{Animal, NOISE, OLD_FILTER, WITHOUT, has_dynamic, image, zoo};
 use crate::callers::{Caller, callers};
-use crate::common::each;
+use crate::common::{Ordinary, each};
 use crate::{app, common};
 use crate::{complaint, short, verdict};
 
@@ -137,6 +139,71 @@ pub fn a_doubtful_wall_is_shown_by_a_run_without_it() {
         let is_told = verdict["findings"][0]["message"].as_str().unwrap().contains(expected);
         (!is_told).then(|| format!("{step}: no `{expected}`\n{}", short(&verdict)))
     });
+}
+
+/// A folder that is mounted keeps its owner, and the advice is for whoever owns the host.
+pub fn a_folder_of_the_host_belongs_to_another() {
+    for caller in &callers() {
+        let image = caller.put("zoo", &image());
+        let judge = |name: &str, mode: u32, owner: u32| {
+            let folder = caller.dir().join(name);
+            let file = folder.join("temp-1.rdb");
+            fs::create_dir(&folder).unwrap();
+            // There already: with one id the run without hardening, which is root, would make it.
+            fs::write(&file, "x").unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            if caller.is_root() {
+                chown(&file, Some(owner), None).unwrap();
+            } else {
+                // Everything of the caller's is the app's.
+                Ordinary::own(&folder);
+                Ordinary::own(&file);
+            }
+            let volume = format!("{}:/mnt", folder.display());
+            verdict(caller, &image, &["-v", &volume], &["must:write:/mnt/temp-1.rdb", "serve"])
+        };
+        // With one id the verdict says that owners are not the host's, whatever the app does.
+        let (refused, code) = judge("theirs", 0o444, 999);
+        let first = &refused["findings"][0];
+        assert_eq!(code, if caller.is_root() { 1 } else { 3 }, "{}", short(&refused));
+        assert_eq!(first["code"], "volume-owner", "{}", short(&refused));
+        assert_eq!(first["refused_by"], "file mode");
+        assert!(first["advice"].as_str().unwrap().contains("mounted at /mnt to 65532 on the host"), "{first}");
+        assert_eq!(first["relax"][0], if caller.is_root() { "--user 999" } else { "--user 0" }, "{first}");
+        let (passed, code) = judge("own", 0o644, 65532);
+        assert_eq!(code, if caller.is_root() { 0 } else { 3 }, "{}", short(&passed));
+        assert!(passed["findings"].as_array().unwrap().iter().all(|finding| finding["role"] != "cause"));
+    }
+}
+
+/// An app that complains to syslog alone: why it ended is not known, but where its words went is.
+pub fn what_went_to_syslog_is_told_to_be_lost() {
+    let lost = |verdict: &Value| -> Vec<(String, String)> {
+        let all = verdict["findings"].as_array().unwrap().iter();
+        let lost = all.filter(|finding| finding["code"] == "syslog-lost");
+        lost.map(|finding| (finding["role"].to_string(), finding["severity"].to_string())).collect()
+    };
+    let words = |role: &str, severity: &str| vec![(format!("\"{role}\""), format!("\"{severity}\""))];
+    for caller in &callers() {
+        let image = caller.put("zoo", &image());
+        let judge = |flags: &[&str], steps: &[&str]| verdict(caller, &image, flags, &[steps, &["serve"]].concat());
+        // In a process of its own, as a daemon's helper does it, twice; it is told once.
+        let steps = ["try:child:try=log=/dev/log,try=log=/dev/log", "try:log:/dev/log", "quiet:give-up:"];
+        let (seen, code) = judge(&[], &steps);
+        assert_eq!((code, &seen["findings"][0]["code"]), (1, &"exit-before-ready".into()), "{}", short(&seen));
+        assert_eq!(lost(&seen), words("contributing", "warning"), "{}", short(&seen));
+        // A wall that was fatal is the cause all the same.
+        let (seen, _) = judge(&[], &["try:log:/dev/log", "must:mkdir:/data/x"]);
+        assert_eq!(seen["findings"][0]["code"], "D53", "{}", short(&seen));
+        assert_eq!(lost(&seen), words("contributing", "warning"), "{}", short(&seen));
+        // Who works is told when it is watched, and who does not speak to syslog is told nothing.
+        let trace = caller.dir().join("trace.jsonl");
+        let trace = format!("--trace={}", trace.display());
+        let (seen, code) = judge(&[&trace], &["try:log:/dev/log"]);
+        assert_eq!((code, lost(&seen)), (0, words("contributing", "notice")), "{}", short(&seen));
+        let (seen, _) = judge(&[], &["quiet:give-up:"]);
+        assert_eq!(lost(&seen), [], "{}", short(&seen));
+    }
 }
 
 /// Refused, told, and neither the cause nor a reason to fail.

@@ -28,11 +28,13 @@ use serde_json::Value;
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 12] = [
+const TESTS: [Test; 14] = [
     ("the_documentation_has_the_zoo", causes::the_documentation_has_the_zoo),
     ("every_code_has_its_animal", causes::every_code_has_its_animal),
     ("every_code_is_named_and_its_twin_passes", causes::every_code_is_named_and_its_twin_passes),
     ("a_doubtful_wall_is_shown_by_a_run_without_it", causes::a_doubtful_wall_is_shown_by_a_run_without_it),
+    ("a_folder_of_the_host_belongs_to_another", causes::a_folder_of_the_host_belongs_to_another),
+    ("what_went_to_syslog_is_told_to_be_lost", causes::what_went_to_syslog_is_told_to_be_lost),
     ("noise_is_no_cause", causes::noise_is_no_cause),
     ("what_is_shrugged_off_is_not_the_cause", causes::what_is_shrugged_off_is_not_the_cause),
     ("what_the_corpus_taught", lessons::what_the_corpus_taught),

@@ -3,13 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use super::child::{ask, run};
+use super::child::{Errands, SHORT, tidy};
 use super::{AgainstError, LONGEST, PROGRAM, Said, host, own_capabilities, whole};
-
-/// For a command that runs nothing.
-const SHORT: Duration = Duration::from_mins(1);
 
 /// Capabilities that a Docker Engine may be too old to know (Linux 5.8 and 5.9).
 const YOUNG: [&str; 3] = ["PERFMON", "BPF", "CHECKPOINT_RESTORE"];
@@ -54,6 +50,7 @@ struct Engine {
     program: String,
     version: String,
     exe: PathBuf,
+    errands: Errands,
 }
 
 impl Engine {
@@ -61,12 +58,13 @@ impl Engine {
         let exe = std::env::current_exe().map_err(host("finding austere's own program"))?;
         // Podman has no server of its own.
         let format = if program == "podman" { "{{.Client.Version}}" } else { "{{.Server.Version}}" };
-        let answer = ask(Command::new(program).args(["version", "--format", format]), b"", SHORT);
+        let errands = Errands::new()?;
+        let answer = errands.ask(Command::new(program).args(["version", "--format", format]), b"", SHORT);
         let version = answer.map_err(|error| match error {
             AgainstError::Failed { why, .. } => AgainstError::NoAnswer { program: program.to_owned(), why },
             other => other,
         })?;
-        Ok(Engine { program: program.to_owned(), version, exe })
+        Ok(Engine { program: program.to_owned(), version, exe, errands })
     }
 
     /// The adversary's words in a container of this image.
@@ -76,10 +74,10 @@ impl Engine {
         // Nothing is fetched, so that nothing is left behind.
         command.args(["run", "--rm", "--pull=never"]).args(flags);
         command.args(["--name", &name, "--volume", &volume(&self.exe), "--entrypoint", PROGRAM, image, outside]);
-        let result = run(&mut command, b"", LONGEST).and_then(|done| whole(&self.program, done));
+        let result = self.errands.run(&mut command, b"", LONGEST).and_then(|done| whole(&self.program, done));
         if result.is_err() {
             // It may run on without the one who asked for it, or was asked to stay.
-            let _ = run(Command::new(&self.program).args(["rm", "--force", &name]), b"", SHORT);
+            tidy(Command::new(&self.program).args(["rm", "--force", &name]));
         }
         result
     }
@@ -101,14 +99,16 @@ impl<'a> Imported<'a> {
         // A name tells whose it is, should it be left behind when this process is killed.
         let name = format!("localhost/austere-attack:{}", std::process::id());
         let mut command = Command::new(&engine.program);
-        ask(command.args(["import", "-", &name]), &files, SHORT)?;
-        Ok(Imported { engine, id: name })
+        // Before it is there: who is stopped in the middle does not know whether it is.
+        let imported = Imported { engine, id: name };
+        engine.errands.ask(command.args(["import", "-", &imported.id]), &files, SHORT)?;
+        Ok(imported)
     }
 }
 
 impl Drop for Imported<'_> {
     fn drop(&mut self) {
-        let _ = run(Command::new(&self.engine.program).args(["rmi", "--force", &self.id]), b"", SHORT);
+        tidy(Command::new(&self.engine.program).args(["rmi", "--force", &self.id]));
     }
 }
 

@@ -14,6 +14,8 @@ use std::process::ExitStatus;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::report::finished;
 pub use runtime::{Bundle, DEFAULT};
 
@@ -105,6 +107,9 @@ pub enum AgainstError {
         /// What was said instead.
         why: String,
     },
+    /// Somebody stopped austere.
+    #[error("{0} stopped it; what it had made is removed")]
+    Stopped(Signal),
     /// Something of this host.
     #[error("{what}: {why}")]
     Host {

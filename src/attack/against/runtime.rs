@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use nix::unistd::{getegid, geteuid};
 use oci_spec::OciSpecError;
@@ -14,12 +13,9 @@ use oci_spec::runtime::{
     Spec, User,
 };
 
-use super::child::{ask, run};
+use super::child::{Errands, SHORT, tidy};
 use super::{AgainstError, LONGEST, PROGRAM, Said, host, own_capabilities, whole};
 use crate::attack::NAME;
-
-/// For a command that runs nothing.
-const SHORT: Duration = Duration::from_mins(1);
 
 /// What the bundle is, for the report.
 pub const DEFAULT: &str = "the specification's default: user 0, capabilities AUDIT_WRITE KILL NET_BIND_SERVICE, no_new_privileges, read-only root, \
@@ -29,6 +25,7 @@ pub const DEFAULT: &str = "the specification's default: user 0, capabilities AUD
 #[derive(Debug)]
 pub struct Bundle {
     folder: PathBuf,
+    errands: Errands,
 }
 
 impl Bundle {
@@ -38,10 +35,11 @@ impl Bundle {
     ///
     /// Those of mkdir(2) where temporary files are.
     pub fn new() -> Result<Self, AgainstError> {
+        let errands = Errands::new()?;
         let folder = std::env::temp_dir().join(format!("austere-attack-{}", std::process::id()));
         // A user of the container has to pass through it.
         DirBuilder::new().mode(0o755).create(&folder).map_err(host(&format!("making {}", folder.display())))?;
-        Ok(Bundle { folder })
+        Ok(Bundle { folder, errands })
     }
 
     /// Where the image's files belong. It is not there yet.
@@ -56,7 +54,7 @@ impl Bundle {
     /// See [`AgainstError`].
     pub fn attack(&self, runtime: &Path, outside: &str) -> Result<Said, AgainstError> {
         let shown = runtime.display().to_string();
-        let version = ask(Command::new(runtime).arg("--version"), b"", SHORT)?;
+        let version = self.errands.ask(Command::new(runtime).arg("--version"), b"", SHORT)?;
         let who = version.lines().next().unwrap_or(&shown).to_owned();
         for folder in ["proc", "sys", "dev", "etc"] {
             let path = self.rootfs().join(folder);
@@ -80,9 +78,9 @@ impl Bundle {
             command.arg("--root").arg(&state);
             command
         };
-        let done = run(command().arg("run").arg("--bundle").arg(&self.folder).arg(&id), b"", LONGEST);
+        let done = self.errands.run(command().arg("run").arg("--bundle").arg(&self.folder).arg(&id), b"", LONGEST);
         // Where it ended by itself there is nothing left to delete.
-        let _ = run(command().args(["delete", "--force", &id]), b"", SHORT);
+        tidy(command().args(["delete", "--force", &id]));
         whole(&runtime.display().to_string(), done?)
     }
 }

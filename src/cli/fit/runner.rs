@@ -119,7 +119,7 @@ impl Runner for Jails<'_> {
             {
                 return Ok(Some(helper));
             }
-            watched::explain(session, &run, self.baseline, &mut outcome)?;
+            watched::explain(session, &wishes, &run, self.baseline, &mut outcome)?;
         }
         let view = session.view()?;
         let argv = launch::command_line(&session.opened.image.config, &wishes.profile);

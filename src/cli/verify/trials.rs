@@ -7,6 +7,9 @@ use crate::finding::{Finding, Role, Severity};
 use crate::measure::Measure;
 use crate::smoke::{Answer, Outcome};
 
+/// The code of a failure that does not happen in every run.
+pub(in crate::cli) const COMES_AND_GOES: &str = "comes-and-goes";
+
 /// One run.
 pub(super) struct Trial {
     /// What the app did.
@@ -56,6 +59,31 @@ pub(super) fn decisive(trials: Vec<Trial>) -> (Trial, Vec<Outcome>) {
         trial.outcome.findings.extend(difference(&runs, worked));
     }
     (trial, runs)
+}
+
+/// Says so where the deciding run failed and another with the same hardening worked: among those that were judged, or the watched one.
+pub(super) fn compare(outcome: &mut Outcome, runs: &[Outcome], watched: Option<&Outcome>) {
+    let all = || runs.iter().chain(watched);
+    let (failed, count) = (all().filter(|run| run.answer == Answer::Fails).count(), all().count());
+    if outcome.answer != Answer::Fails || all().all(|run| run.answer != Answer::Works) {
+        return;
+    }
+    outcome.summary = format!("{}; that comes and goes: {failed} of {count} runs failed", outcome.summary);
+    let which = if watched.is_some() { ", and not the last, which was watched" } else { "" };
+    outcome.findings.push(Finding {
+        code: COMES_AND_GOES.to_owned(),
+        role: Role::Contributing,
+        severity: Severity::Warning,
+        message: format!(
+            "{failed} of {count} runs with the same hardening failed{which}: hardening alone is not what stops the app"
+        ),
+        advice: Some(
+            "look for what differs from run to run (a race, chance, the time, what an earlier run left in a mounted folder); \
+             `--repeat 20` shows how often"
+                .to_owned(),
+        ),
+        ..Finding::default()
+    });
 }
 
 /// Runs of one image that did not all come to the same.

@@ -17,7 +17,8 @@ use crate::smoke::plan::Plan;
 use crate::smoke::{Answer, Outcome};
 use crate::trace::{self, Run, Timeline};
 use crate::unpack::{Special, SpecialKind};
-use crate::verdict::{Baseline, diagnose};
+use crate::verdict::Baseline;
+use crate::verdict::diagnose::{self, Within};
 
 /// An app that is not ready by then is not waited for in a run that only explains.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -26,7 +27,7 @@ const ALLOWANCE: Duration = Duration::from_secs(5);
 /// How many times as long as unwatched an app may take: one that forks without end is that much slower under emulation.
 const SLOWER: u32 = 10;
 
-/// Runs the app once more and watches it, so that the outcome can say why.
+/// Runs the app once more and watches it, so that the outcome can say why. Gives that run's outcome where the app did not fail again in it.
 pub(super) fn tell(
     trace: Option<&PathBuf>,
     session: &Session,
@@ -34,16 +35,17 @@ pub(super) fn tell(
     plan: &Plan,
     baseline: Baseline,
     outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    let Some(mut run) = run(session, wishes, plan, outcome)? else { return Ok(()) };
+) -> anyhow::Result<Option<Outcome>> {
+    let Some(mut run) = run(session, wishes, plan, outcome)? else { return Ok(None) };
     if outcome.answer == Answer::Fails && run.outcome.answer != Answer::Works && !diagnose::is_clear(outcome) {
         let timeline = &mut run.timeline;
-        with_facts(session, baseline, |facts| doubt::settle(session, wishes, plan, outcome, facts, timeline))??;
+        with_facts(session, wishes, baseline, |facts| doubt::settle(session, wishes, plan, outcome, facts, timeline))??;
     }
     if let Some(to) = trace {
         write(&run.timeline, to)?;
     }
-    explain(session, &run, baseline, outcome)
+    explain(session, wishes, &run, baseline, outcome)?;
+    Ok(Some(run.outcome).filter(|other| outcome.answer == Answer::Fails && other.answer == Answer::Works))
 }
 
 /// Runs the app once more and watches it; nothing where it cannot be started so.
@@ -81,11 +83,12 @@ fn lacks_room(judged: &Outcome) -> bool {
 /// Says why: what was seen in the watched run becomes the outcome's findings.
 pub(in crate::cli) fn explain(
     session: &Session,
+    wishes: &launch::Wishes,
     run: &Run,
     baseline: Baseline,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    with_facts(session, baseline, |facts| match outcome.answer {
+    with_facts(session, wishes, baseline, |facts| match outcome.answer {
         Answer::Works => outcome.findings.extend(diagnose::degraded(&run.timeline, facts)),
         // A run that worked this time shows nothing of why the other did not.
         _ if run.outcome.answer == Answer::Works => {}
@@ -96,6 +99,7 @@ pub(in crate::cli) fn explain(
 /// What is known of the image besides.
 fn with_facts<T>(
     session: &Session,
+    wishes: &launch::Wishes,
     baseline: Baseline,
     work: impl FnOnce(&diagnose::Facts<'_>) -> T,
 ) -> anyhow::Result<T> {
@@ -104,11 +108,17 @@ fn with_facts<T>(
     let specials = session.facts().into_iter().flat_map(|facts| &facts.specials);
     let absolute = |special: &Special| format!("/{}", special.path.trim_start_matches('/'));
     let set_ids: Vec<String> = specials.filter(set_id).map(absolute).collect();
+    let profile = &wishes.profile;
+    let memory = launch::tmpfs(profile);
+    let hidden = |at: &String| memory.iter().any(|tmpfs| tmpfs.path == Path::new(at));
+    let declared = launch::volumes(&session.opened.image.config, profile).into_iter().filter(|at| !hidden(at));
+    let of_host = profile.binds.iter().filter(|bind| !bind.read_only).map(|bind| bind.target.display().to_string());
+    let places: Vec<_> = declared.map(|at| (Within::Volume, at)).chain(of_host.map(|at| (Within::Mount, at))).collect();
     let facts = diagnose::Facts {
         view: &view,
         uid: session.account.uid,
         gid: session.account.gid,
-        volumes: &session.opened.image.config.volumes,
+        places: &places,
         set_ids: &set_ids,
         baseline,
     };

@@ -1,6 +1,7 @@
 //! Advice for this image: with its paths, its user and the flags of docker.
 
 use super::Facts;
+use super::rank::place_of;
 use crate::inventory::EntryKind;
 use crate::trace::timeline::{Event, Wall};
 
@@ -46,6 +47,8 @@ impl Place {
             ("{double}", double),
             ("{scratch}", scratch(event, facts)),
             ("{mount}", mount(&path).to_owned()),
+            ("{volume}", place_of(facts.places, &path).map_or_else(|| dir.clone(), |(_, place)| place.clone())),
+            ("{owner}", event.why.as_deref().and_then(owner).unwrap_or("0").to_owned()),
             ("{dir}", dir),
             ("{path}", path),
             ("{uid}", facts.uid.to_string()),
@@ -84,6 +87,12 @@ pub fn capability(why: &str) -> Option<&str> {
     let rest = &why[start..];
     let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len());
     Some(&rest[..end])
+}
+
+/// The user that a sentence says something belongs to.
+fn owner(why: &str) -> Option<&str> {
+    let (_, rest) = why.split_once(" and belongs to ")?;
+    rest.split_once(':').map(|(user, _)| user)
 }
 
 /// The tmpfs of a sentence, and its size in bytes.
@@ -166,6 +175,8 @@ mod tests {
     fn words_are_found() {
         assert_eq!(capability("the app, user 65532, has no CAP_CHOWN and"), Some("CHOWN"));
         assert_eq!(capability("nothing"), None);
+        assert_eq!(owner("`/data` has mode 0755 and belongs to 999:0; user 65532 may not write to it"), Some("999"));
+        assert_eq!(owner("`/data` has mode 0755; user 65532 may not write to it"), None);
         assert_eq!(room("`/tmp` is a tmpfs of 64 MiB, which is full"), Some(("/tmp", 64 << 20)));
         assert_eq!(room("SIGBUS; `/dev/shm` is a tmpfs of 500 bytes, which is full"), Some(("/dev/shm", 500)));
         assert_eq!(room("`/tmp` is a tmpfs that holds no more files"), None);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::rules::{Match, Rule, Seen, rules};
+use super::rules::{Match, Rule, Seen, Within, rules};
 
 /// Where the table of the zoo begins and ends in the document; `tests/zoo` writes it.
 pub const ZOO: [&str; 2] = ["<!-- the zoo -->\n", "<!-- the end of the zoo -->\n"];
@@ -80,6 +80,8 @@ fn shown(text: &str) -> String {
         ("{room}", "FOLDER"),
         ("{double}", "SIZE"),
         ("{dir}", "FOLDER"),
+        ("{volume}", "FOLDER"),
+        ("{owner}", "USER"),
         ("{path}", "PATH"),
         ("{uid}", "65532"),
         ("{gid}", "0"),
@@ -104,8 +106,13 @@ fn seen(when: &Match) -> String {
     } else if when.writes || when.writes_or_binds {
         parts.push("a call that makes or changes something".to_owned());
     }
-    if when.volume {
-        parts.push("in a volume".to_owned());
+    if !when.but_for.is_empty() {
+        parts.push(format!("any call but {}", when.but_for.join(", ")));
+    }
+    match when.within {
+        Some(Within::Volume) => parts.push("in a volume".to_owned()),
+        Some(Within::Mount) => parts.push("in a file or folder of the host".to_owned()),
+        None => {}
     }
     if !when.errno.is_empty() {
         parts.push(when.errno.join(" or "));

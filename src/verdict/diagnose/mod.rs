@@ -19,7 +19,7 @@ use rank::{Candidate, Context, SURE};
 
 pub use advice::capability;
 pub use document::{ZOO, codes, document, explain as explained};
-pub use rules::{Match, Ready, Rule, Seen, rules};
+pub use rules::{Match, Ready, Rule, Seen, Within, rules};
 
 /// The code of a cause that says nothing about the image: the jail's network leads nowhere.
 pub const CLOSED_ROOM: &str = "closed-room";
@@ -48,8 +48,8 @@ pub struct Facts<'a> {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
-    /// The image's volumes.
-    pub volumes: &'a [String],
+    /// Where the jail has volumes and folders of the host that the app could write to if they were its own.
+    pub places: &'a [(Within, String)],
     /// Programs with a set-id bit, by path.
     pub set_ids: &'a [String],
     /// What the run without hardening showed.
@@ -59,7 +59,7 @@ pub struct Facts<'a> {
 impl<'a> Context<'a> {
     fn of(timeline: &'a Timeline, facts: &Facts<'a>) -> Self {
         let works_unhardened = facts.baseline == Baseline::Works;
-        Context { timeline, volumes: facts.volumes, set_ids: facts.set_ids, works_unhardened }
+        Context { timeline, places: facts.places, set_ids: facts.set_ids, works_unhardened }
     }
 }
 
@@ -72,14 +72,16 @@ pub fn diagnose(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
     for (place, candidate) in candidates.iter().enumerate() {
         let (is_sure, is_noise) = (candidate.score >= SURE, candidate.rule.rule.noise && candidate.score < 0.0);
         let key = (candidate.event.call, &candidate.event.path, &candidate.event.errno);
-        // Beside the cause only what a wall of the jail refused is of interest.
+        // Beside the cause only what a wall of the jail refused is of interest, and what has to be known to look further.
         let is_refusal = matches!(candidate.event.kind, Kind::Failed | Kind::Ignored) && candidate.event.wall.is_some();
-        let counts = is_refusal || (place == 0 && is_sure);
+        let is_note = candidate.rule.rule.note;
+        let counts = is_refusal || is_note || (place == 0 && is_sure);
         if told.contains(&key) || !counts {
             continue;
         }
         let role = match place {
             0 if is_sure => Role::Cause,
+            _ if is_note => Role::Contributing,
             _ if is_noise || candidate.score < 20.0 => Role::Noise,
             _ => Role::Contributing,
         };
@@ -106,10 +108,8 @@ pub fn degraded(timeline: &Timeline, facts: &Facts<'_>) -> Vec<Finding> {
     let context = Context { works_unhardened: true, ..Context::of(timeline, facts) };
     let mut candidates = context.candidates();
     candidates.retain(|candidate| {
-        candidate.event.kind == Kind::Failed
-            && candidate.event.wall.is_some()
-            && candidate.event.writes
-            && !candidate.rule.rule.noise
+        let is_write = candidate.event.wall.is_some() && candidate.event.writes && !candidate.rule.rule.noise;
+        candidate.event.kind == Kind::Failed && (is_write || candidate.rule.rule.note)
     });
     candidates.sort_by_key(|candidate| candidate.event.first_seq);
     let told = |candidate: &Candidate<'_>| {

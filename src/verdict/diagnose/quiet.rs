@@ -46,7 +46,7 @@ impl Context<'_> {
                 && matches!(other.errno.as_deref(), Some("EPERM" | "EACCES"))
                 && other.wall.is_some()
                 && self.done_after(other) < 1.0
-                && !rules().iter().any(|rule| rule.rule.noise && rule.fits(other, |_| false))
+                && !rules().iter().any(|rule| rule.rule.noise && rule.fits(other, |_| None))
         };
         let is_answer = |line: &str| {
             let line = line.to_lowercase();

@@ -3,7 +3,7 @@
 //! Programs are refused much that they shrug off. What tells the fatal call: the app complains of it; the process got nothing done afterwards;
 //! its end was the end of the app, or of a child whose failure the parent passed on; a wall of the jail did it, and not the image.
 
-use super::rules::{Ready, rules};
+use super::rules::{Ready, Within, rules};
 use super::words::{self, Mention};
 use crate::jail::subject::End;
 use crate::trace::Timeline;
@@ -26,8 +26,8 @@ pub(super) struct Candidate<'a> {
 /// What is known beside the timeline.
 pub(super) struct Context<'a> {
     pub(super) timeline: &'a Timeline,
-    /// Volumes of the image.
-    pub(super) volumes: &'a [String],
+    /// Where the jail has volumes and folders of the host.
+    pub(super) places: &'a [(Within, String)],
     /// Set-id programs that the store could not hold as such.
     pub(super) set_ids: &'a [String],
     /// It works without hardening.
@@ -35,11 +35,8 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn is_volume(&self, path: &str) -> bool {
-        self.volumes.iter().any(|volume| {
-            let volume = volume.trim_end_matches('/');
-            path.strip_prefix(volume).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+    fn within(&self, path: &str) -> Option<Within> {
+        place_of(self.places, path).map(|(within, _)| *within)
     }
 
     /// All candidates, the most probable first.
@@ -110,7 +107,7 @@ impl Context<'_> {
     }
 
     fn failed<'a>(&'a self, event: &'a Event) -> Option<Candidate<'a>> {
-        let rule = rules().iter().find(|rule| rule.fits(event, |path| self.is_volume(path)))?;
+        let rule = rules().iter().find(|rule| rule.fits(event, |path| self.within(path)))?;
         let (text, seen) = words::after(self.timeline, event.first_seq);
         let mention = words::mention(event, &text);
         let strength = mention.as_ref().map_or(0.0, |mention| mention.strength) * if seen { 1.0 } else { 0.7 };
@@ -225,6 +222,15 @@ impl Context<'_> {
         }
         first
     }
+}
+
+/// The innermost of these places that a path lies in.
+pub(super) fn place_of<'a>(places: &'a [(Within, String)], path: &str) -> Option<&'a (Within, String)> {
+    let holds = |place: &str| {
+        let rest = path.strip_prefix(place.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    places.iter().filter(|(_, place)| holds(place)).max_by_key(|(_, place)| place.len())
 }
 
 /// A name without what makes it unique: `/tmp/foo.x3k9` and `/dev/shm/foo.p0q1` are tries of one thing.

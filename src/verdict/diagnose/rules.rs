@@ -27,6 +27,9 @@ pub struct Rule {
     /// It harms nothing unless the app itself complains of it.
     #[serde(default)]
     pub noise: bool,
+    /// It is told beside the cause, whether or not it has to do with it.
+    #[serde(default)]
+    pub note: bool,
     /// When it applies.
     #[serde(rename = "match")]
     pub when: Match,
@@ -57,8 +60,10 @@ pub struct Match {
     pub writes: bool,
     /// That, or it binds a Unix socket to a path.
     pub writes_or_binds: bool,
-    /// The path lies in a volume of the image.
-    pub volume: bool,
+    /// The system call is none of these.
+    pub but_for: Vec<String>,
+    /// The path lies there.
+    pub within: Option<Within>,
     /// The address is not the app's own.
     pub address: Option<Place>,
     /// A regular expression for the path or address.
@@ -67,6 +72,16 @@ pub struct Match {
     pub program: Option<String>,
     /// A regular expression for what the app wrote, whatever the case.
     pub output: Option<String>,
+}
+
+/// What a path may lie in that is neither the image's own root nor memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Within {
+    /// A volume: the image's folder with its owner.
+    Volume,
+    /// A file or folder of the host.
+    Mount,
 }
 
 /// Where an address leads.
@@ -128,8 +143,8 @@ impl Ready {
         Some(Ready { rule, path, program, output })
     }
 
-    /// Whether the rule is about this event; `is_volume` says whether a path lies in a volume.
-    pub fn fits(&self, event: &Event, is_volume: impl Fn(&str) -> bool) -> bool {
+    /// Whether the rule is about this event; `within` says what a path lies in.
+    pub fn fits(&self, event: &Event, within: impl Fn(&str) -> Option<Within>) -> bool {
         let when = &self.rule.when;
         let kind = match event.kind {
             Kind::Failed => Seen::Failed,
@@ -145,7 +160,8 @@ impl Ready {
             && (when.wall.is_empty() || event.wall.is_some_and(|wall| when.wall.contains(&wall)))
             && (!when.writes || event.writes)
             && (!when.writes_or_binds || event.writes || binds)
-            && (!when.volume || is_volume(path))
+            && !when.but_for.iter().any(|call| call == event.call)
+            && (when.within.is_none() || when.within == within(path))
             && when.address.is_none_or(|Place::Outside| is_outside(path))
             && self.path.as_ref().is_none_or(|regex| regex.is_match(path))
             && self.program.as_ref().is_none_or(|regex| regex.is_match(&event.program))
@@ -178,7 +194,7 @@ mod tests {
             let rules: Vec<Rule> = serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
             count += rules.len();
             for rule in rules {
-                let (code, calls) = (rule.code.clone(), rule.when.calls.clone());
+                let (code, calls) = (rule.code.clone(), [&rule.when.calls[..], &rule.when.but_for[..]].concat());
                 let unknown: Vec<_> = calls
                     .iter()
                     .filter(|call| crate::seccomp::number(crate::profile::seccomp::Arch::X86_64, call).is_none())

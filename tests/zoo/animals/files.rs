@@ -124,6 +124,53 @@ pub const ALL: &[Animal] = &[
         "file mode",
         Flags(&["--tmpfs", "/volume:uid=65532"])
     ),
+    // The same, where the file has a rule of its own elsewhere; and a volume that only its owner may look into.
+    animal!(
+        ["must:write:/volume/temp-1.rdb"],
+        "volume-owner",
+        OPEN,
+        "EACCES",
+        "/volume/temp-1.rdb",
+        "file mode",
+        Flags(&["--tmpfs", "/volume:uid=65532"])
+    ),
+    animal!(
+        ["must:write:/volume/.erlang.cookie"],
+        "volume-owner",
+        OPEN,
+        "EACCES",
+        "/volume/.erlang.cookie",
+        "file mode",
+        Flags(&["--tmpfs", "/volume:uid=65532"])
+    ),
+    animal!(
+        ["must:write:/volume/run/broker.pid"],
+        "volume-owner",
+        OPEN,
+        "EACCES",
+        "/volume/run/broker.pid",
+        "file mode",
+        Flags(&["--tmpfs", "/volume/run:uid=65532"])
+    ),
+    animal!(
+        ["must:read:/vault/key"],
+        "volume-owner",
+        OPEN,
+        "EACCES",
+        "/vault/key",
+        "file mode",
+        Steps(&["must:read:/volume/key"])
+    ),
+    // Only a folder of the image: the program's own rule.
+    animal!(
+        ["must:write:/srv/broker.pid"],
+        "D03",
+        OPEN,
+        "EROFS",
+        "/srv/broker.pid",
+        "read-only mount",
+        Flags(&["--tmpfs", "/srv:uid=65532"])
+    ),
     // Places that particular programs write to.
     animal!(
         ["must:mkdir:/run/s6"],

@@ -59,6 +59,10 @@ pub fn image() -> Image {
         .dir("tmp", 0o1777)
         .dir("secret", 0o700)
         .dir("volume", 0o755)
+        .dir("volume/run", 0o755)
+        .file("volume/key", 0o644, "x")
+        .dir("vault", 0o700)
+        .file("vault/key", 0o644, "x")
         .file("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\n")
         .file("etc/app.conf", 0o644, "x")
         .file("etc/secret.conf", 0o600, "x")
@@ -76,7 +80,7 @@ pub fn image() -> Image {
         }
     }
     Image::of(layer).config(json!({
-        "Entrypoint": ["/app", app::FLAG], "ExposedPorts": { "8080/tcp": {} }, "Volumes": { "/volume": {} },
+        "Entrypoint": ["/app", app::FLAG], "ExposedPorts": { "8080/tcp": {} }, "Volumes": { "/volume": {}, "/vault": {} },
     }))
 }
 

@@ -116,4 +116,5 @@ pub const ALL: &[Animal] = &[
         "",
         Steps(&["try:ask:/var/run/nscd/socket"])
     ),
+    animal!(["must:log:/dev/log"], "syslog-lost", &["connect"], "ENOENT", "/dev/log", "", Steps(&["try:log:/dev/log"])),
 ];
