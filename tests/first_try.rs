@@ -135,3 +135,46 @@ fn a_level_that_nobody_required_is_not_called_failed() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(stdout(&output).contains("L0 (no shell or interpreter in the image) is not reached"), "{}", said(&output));
 }
+
+/// The commands of the documents' shell blocks and tables, as the shell would split them, with what a person fills in.
+fn commands(document: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut block: Option<&str> = None;
+    for line in document.lines() {
+        match (line.strip_prefix("```"), block) {
+            (Some(language), None) => block = Some(language),
+            (Some(_), Some(_)) => block = None,
+            (None, Some("sh" | "")) => found.extend(line.find("austere ").map(|at| &line[at..])),
+            (None, None) if line.starts_with('|') => {
+                found.extend(line.split('`').skip(1).step_by(2).filter(|span| span.starts_with("austere ")));
+            }
+            (None, _) => {}
+        }
+    }
+    let filled = |word: String| match word.as_str() {
+        "IMAGE" | "$image" => "./image.tar".to_owned(),
+        name if !name.contains('/') && Path::new(name).extension().is_some_and(|end| end == "tar") => {
+            format!("./{name}")
+        }
+        _ => word.replace("$PWD", "/here"),
+    };
+    let is_shell_s = |word: &String| [">", "|", "||", "&&"].contains(&word.as_str());
+    let words = |text: &str| shlex::split(text).unwrap_or_else(|| panic!("not a command: {text}"));
+    let command = |text| words(text).into_iter().take_while(|word| !is_shell_s(word)).map(filled).collect();
+    found.into_iter().map(command).collect()
+}
+
+#[test]
+fn what_the_documents_tell_to_type_is_understood() {
+    let mut count = 0;
+    for name in ["recipes", "fit", "manifests", "plan", "images", "profile", "packages"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name).with_extension("md");
+        for words in commands(&fs::read_to_string(path).unwrap()) {
+            if let Err(error) = austere::cli::command().try_get_matches_from(&words) {
+                panic!("docs/{name}.md: {words:?}: {error}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
