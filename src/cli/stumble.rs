@@ -16,6 +16,19 @@ pub(super) fn hint(error: &anyhow::Error) -> String {
     if !error.chain().any(<dyn std::error::Error>::is::<StoreError>) {
         return String::new();
     }
+    let foreign = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(StoreError::Io { path, source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            path.ancestors().find(|at| at.ends_with("layers")).and_then(Path::parent)
+        }
+        _ => None,
+    });
+    if let Some(store) = foreign {
+        let store = store.display();
+        return format!(
+            "\n  hint: somebody else unpacked there, such as root with AUSTERE_STORE of a user: `sudo austere store gc --unused --store {store}` \
+             removes it, or --store DIR names another place"
+        );
+    }
     let hint = match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind) {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             "\n  hint: `austere store gc --unused` makes room; --store DIR or AUSTERE_STORE names another place"
