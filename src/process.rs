@@ -57,19 +57,11 @@ impl Process {
         self.inner.cmdline().unwrap_or_default()
     }
 
-    /// Whether each of its threads sleeps until something happens (`S` in `/proc/PID/task/TID/stat`). One that has been woken, or is
-    /// about to end, does not. False when the process is gone.
-    pub fn is_at_rest(&self) -> bool {
-        let sleeps = |task: procfs::ProcResult<procfs::process::Task>| Some(task.ok()?.stat().ok()?.state == 'S');
-        let Ok(tasks) = self.inner.tasks() else { return false };
-        let states: Vec<bool> = tasks.map(|task| sleeps(task).unwrap_or_default()).collect();
-        !states.is_empty() && states.into_iter().all(|sleeps| sleeps)
-    }
-
-    /// Whether it and all that it started is at rest. One that has ended and was not waited for is not: its parent has yet to hear of it.
-    /// Where the kernel does not tell who started whom (`CONFIG_PROC_CHILDREN`), it is asked of this process alone.
-    pub fn is_family_at_rest(&self) -> bool {
-        let mut waiting = vec![self.inner.pid];
+    /// Whether each thread of the process `pid`, and of all that it started, sleeps until something happens (`S` in `/proc/PID/task/TID/stat`). One
+    /// that has been woken, or is about to end, does not; nor does a process that has ended and was not waited for: its parent has yet to hear of
+    /// it. Where the kernel does not tell who started whom (`CONFIG_PROC_CHILDREN`), this process alone is looked at. False when it is gone.
+    pub fn is_family_at_rest(pid: i32) -> bool {
+        let mut waiting = vec![pid];
         while let Some(pid) = waiting.pop() {
             let Ok(process) = procfs::process::Process::new(pid) else { return false };
             let Ok(tasks) = process.tasks() else { return false };
@@ -313,15 +305,17 @@ mod tests {
     #[test]
     fn who_works_is_not_at_rest() {
         let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let process = Process::open(sleeper.id().cast_signed()).unwrap();
+        let sleeper_id = sleeper.id().cast_signed();
+        let rests = || Process::is_family_at_rest(sleeper_id);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while !process.is_at_rest() {
+        while !rests() {
             assert!(std::time::Instant::now() < deadline, "sleep(1) does not sleep");
         }
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
-        assert!(!process.is_at_rest(), "the dead do not wait for anything");
-        assert!(!Process::own().unwrap().is_at_rest(), "we are at work while we ask");
+        assert!(!rests(), "the dead do not wait for anything");
+        let ours = std::process::id().cast_signed();
+        assert!(!Process::is_family_at_rest(ours), "we are at work while we ask");
     }
 
     #[test]

@@ -156,6 +156,9 @@ impl App {
     }
 
     fn reap(&mut self) -> io::Result<Option<End>> {
+        // What told us of the end may be the app's last thread, with its own entries in /proc still to be taken away, and we on its processor: the
+        // kernel would spin in our wait until it has done that (`shrink_dcache_parent`), a tick of the clock or several.
+        std::thread::yield_now();
         let end = match waitid::try_wait(self.pidfd.as_fd())? {
             Some(Ended::Exited(code)) => End::Exited(code),
             Some(Ended::Signaled(number)) => End::Signaled(number),
@@ -265,7 +268,7 @@ impl Subject for App {
     }
 
     fn is_at_rest(&self) -> bool {
-        Process::open(self.pid.as_raw()).is_ok_and(|process| process.is_family_at_rest())
+        Process::is_family_at_rest(self.pid.as_raw())
     }
 }
 

@@ -99,7 +99,7 @@ impl Subject for Process {
     }
 
     fn is_at_rest(&self) -> bool {
-        crate::process::Process::open(self.child.id().cast_signed()).is_ok_and(|process| process.is_at_rest())
+        crate::process::Process::is_family_at_rest(self.child.id().cast_signed())
     }
 }
 
