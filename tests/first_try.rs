@@ -10,6 +10,7 @@ mod common;
 mod image;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use callers::{Caller, app, callers, script, stderr, stdout};
@@ -108,6 +109,24 @@ fn a_store_where_nobody_can_write() {
     let image = caller.put("image.tar", &image);
     wrong(&caller, &["verify", &image, "--store", "/proc/store"], &["hint: --store DIR or AUSTERE_STORE"]);
     right(&caller, &["verify", &image, "-q", "--store", caller.dir().join("other").to_str().unwrap()]);
+}
+
+#[test]
+fn an_engine_that_one_may_not_ask() {
+    if !common::root() {
+        return common::skip("docker's socket: only root can make one that a user may not use");
+    }
+    let [user, root] = <[Caller; 2]>::try_from(callers()).ok().unwrap();
+    let socket = user.dir().join("docker.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
+    let ask = |caller: &Caller| {
+        let mut austere = caller.austere();
+        austere.args(["verify", "docker-daemon:app:ci"]).env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        stderr(&austere.output().unwrap())
+    };
+    assert!(ask(&user).contains("hint: docker's socket is for root"), "{}", ask(&user));
+    assert!(ask(&root).contains("Connection refused") && !ask(&root).contains("hint"), "{}", ask(&root));
 }
 
 #[test]

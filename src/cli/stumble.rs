@@ -8,10 +8,20 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::source::SourceError;
 use crate::store::StoreError;
 
-/// What can be done about a file with a tag and without a kind, or a store that cannot be written to; nothing for other errors.
+/// What can be done about a file with a tag and without a kind, an engine that may not be asked, or a store that cannot be written to; nothing
+/// for other errors.
 pub(super) fn hint(error: &anyhow::Error) -> String {
     if let Some(SourceError::Read { path, .. }) = error.downcast_ref() {
         return path.to_str().and_then(tagged).unwrap_or_default();
+    }
+    let engine = match error.downcast_ref() {
+        Some(SourceError::Nowhere { tried, .. }) => tried,
+        Some(SourceError::EngineHasNone { why, .. }) => why,
+        _ => "",
+    };
+    if engine.contains(".sock: Permission denied") {
+        return "\n  hint: docker's socket is for root and the group docker: call austere with sudo, or `docker save` the image to a file"
+            .to_owned();
     }
     if !error.chain().any(<dyn std::error::Error>::is::<StoreError>) {
         return String::new();
