@@ -10,6 +10,7 @@ mod common;
 mod image;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use callers::{Caller, app, callers, script, stderr, stdout};
@@ -64,6 +65,7 @@ fn a_word_where_there_is_none() {
     let tagged = format!("{image}:latest");
     wrong(&caller, &["verify", &tagged], &[&format!("oci-archive:{image}:latest")]);
     wrong(&caller, &["verify", "--timout=3", &image], &["--timeout"]);
+    wrong(&caller, &["verify", &image, "-v", "./src:/src"], &["`./src` is neither", "$PWD"]);
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn what_is_no_image() {
     let tree = at("tree");
     right(&caller, &["unpack", &image, &tree]);
     wrong(&caller, &["verify", &tree], &["names no program", "-- PROGRAM"]);
-    right(&caller, &["verify", "-q", &tree, "--", "/bin/true"]);
+    right(&caller, &["run", &tree, "--", "/bin/true"]);
     let mut tar = tar::Builder::new(fs::File::create(at("root.tar")).unwrap());
     tar.append_dir("etc", Path::new("/")).unwrap();
     tar.finish().unwrap();
@@ -110,6 +112,24 @@ fn a_store_where_nobody_can_write() {
 }
 
 #[test]
+fn an_engine_that_one_may_not_ask() {
+    if !common::root() {
+        return common::skip("docker's socket: only root can make one that a user may not use");
+    }
+    let [user, root] = <[Caller; 2]>::try_from(callers()).ok().unwrap();
+    let socket = user.dir().join("docker.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
+    let ask = |caller: &Caller| {
+        let mut austere = caller.austere();
+        austere.args(["verify", "docker-daemon:app:ci"]).env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        stderr(&austere.output().unwrap())
+    };
+    assert!(ask(&user).contains("hint: docker's socket is for root"), "{}", ask(&user));
+    assert!(ask(&root).contains("Connection refused") && !ask(&root).contains("hint"), "{}", ask(&root));
+}
+
+#[test]
 fn a_code_that_a_verdict_shows_is_explained() {
     let caller = caller();
     for (code, word) in
@@ -133,4 +153,47 @@ fn a_level_that_nobody_required_is_not_called_failed() {
     let output = caller.austere().args(["verify", &image, "--no-shell"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(stdout(&output).contains("L0 (no shell or interpreter in the image) is not reached"), "{}", said(&output));
+}
+
+/// The commands of the documents' shell blocks and tables, as the shell would split them, with what a person fills in.
+fn commands(document: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut block: Option<&str> = None;
+    for line in document.lines() {
+        match (line.strip_prefix("```"), block) {
+            (Some(language), None) => block = Some(language),
+            (Some(_), Some(_)) => block = None,
+            (None, Some("sh" | "")) => found.extend(line.find("austere ").map(|at| &line[at..])),
+            (None, None) if line.starts_with('|') => {
+                found.extend(line.split('`').skip(1).step_by(2).filter(|span| span.starts_with("austere ")));
+            }
+            (None, _) => {}
+        }
+    }
+    let filled = |word: String| match word.as_str() {
+        "IMAGE" | "$image" => "./image.tar".to_owned(),
+        name if !name.contains('/') && Path::new(name).extension().is_some_and(|end| end == "tar") => {
+            format!("./{name}")
+        }
+        _ => word.replace("$PWD", "/here"),
+    };
+    let is_shell_s = |word: &String| [">", "|", "||", "&&"].contains(&word.as_str());
+    let words = |text: &str| shlex::split(text).unwrap_or_else(|| panic!("not a command: {text}"));
+    let command = |text| words(text).into_iter().take_while(|word| !is_shell_s(word)).map(filled).collect();
+    found.into_iter().map(command).collect()
+}
+
+#[test]
+fn what_the_documents_tell_to_type_is_understood() {
+    let mut count = 0;
+    for name in ["recipes", "fit", "manifests", "plan", "images", "profile", "packages"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name).with_extension("md");
+        for words in commands(&fs::read_to_string(path).unwrap()) {
+            if let Err(error) = austere::cli::command().try_get_matches_from(&words) {
+                panic!("docs/{name}.md: {words:?}: {error}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
 }

@@ -57,6 +57,26 @@ fn image(text: &str) -> Image {
 }
 
 #[test]
+fn what_root_put_into_a_user_s_store_is_named_and_root_removes_it() {
+    if !common::root() {
+        return common::skip("a user's store that root used: only root can");
+    }
+    let user = callers().remove(0);
+    let (first, second) = (user.put("first", &image("1")), user.put("second", &image("2")));
+    let unpacked =
+        |caller: &mut std::process::Command, image: &str| caller.args(["store", "pull", image]).output().unwrap();
+    done(&unpacked(&mut user.austere(), &first));
+    done(&unpacked(&mut common::austere(&user.store()), &second));
+    assert_eq!(layers(&user).len(), 1, "the user's own is listed");
+    let refused = unpacked(&mut user.austere(), &second);
+    let hint = format!("sudo austere store gc --unused --store {}", user.store().display());
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert!(callers::stderr(&refused).contains(&hint), "{}", said(&refused));
+    done(&common::austere(&user.store()).args(["store", "gc", "--unused"]).output().unwrap());
+    done(&unpacked(&mut user.austere(), &second));
+}
+
+#[test]
 fn what_is_used_stays_and_the_rest_goes() {
     for caller in callers() {
         assert_eq!(layers(&caller), [Value::Null; 0]);

@@ -103,3 +103,18 @@ fn a_closed_pipe_ends_without_a_panic() {
 
 #[path = "common/image.rs"]
 mod image;
+
+#[test]
+fn a_terminal_shows_what_is_waited_for() {
+    let user = common::Ordinary::new();
+    // Nobody answers there, so that each run takes the whole time.
+    let line = format!("{} verify example:hello --http 8080/none --timeout 4", user.binary().display());
+    let mut command = user.command(std::path::Path::new("script"));
+    let Ok(output) = command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").output() else {
+        return common::skip("script: it is not there (Debian: apt-get install bsdutils)");
+    };
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(page.contains("in the jail: waiting for http 8080/none, "), "{page}");
+    assert!(page.contains("FAIL"), "{page}");
+}

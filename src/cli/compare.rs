@@ -152,7 +152,8 @@ impl Args {
         for level in self.require.iter().map(ToString::to_string) {
             let status = variant.levels.get(&level).map_or("not_tried", String::as_str);
             if status != "reached" {
-                failed.push(format!("{name}: {level} is {} (--require)", status.replace('_', " ")));
+                let word = if status == "failed" { "not reached" } else { "not tried" };
+                failed.push(format!("{name}: {level} is {word} (--require)"));
             }
         }
         if let (Some(limit), Some(counts)) = (self.fail_on, &variant.vulnerabilities) {

@@ -15,6 +15,9 @@ use crate::verdict::diagnose;
 /// It is where findings, measures and levels are described.
 const VERDICT: &str = include_str!("../../docs/verdict.md");
 
+/// Columns before what was found.
+const MARGIN: usize = 23;
+
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Where unpacked layers would lie, instead of in `$AUSTERE_STORE` or the user's data folder
@@ -70,16 +73,30 @@ fn described(code: &str) -> Option<String> {
     row.or_else(block).map(|means| format!("## {code}\n\n{means}\n"))
 }
 
+/// `text` in lines for a terminal of 80 columns, beside the names of the checks. Remedies are not broken: they are there to be copied.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= 80 - MARGIN => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join(&format!("\n{:MARGIN$}", ""))
+}
+
 fn text(checks: &[Check], can_verify: bool) -> String {
     let mut text = String::new();
     for check in checks {
-        let _ = write!(text, "{:<5} {:<16} {}", check.status.name(), check.name, check.found);
-        if let Some(means) = &check.means {
-            let _ = write!(text, "; {means}");
-        }
-        text.push('\n');
+        let means = check.means.as_ref().map_or_else(String::new, |means| format!("; {means}"));
+        let said = wrapped(&format!("{}{means}", check.found));
+        let _ = writeln!(text, "{:<5} {:<16} {said}", check.status.name(), check.name);
         if let Some(remedy) = &check.remedy {
-            let _ = writeln!(text, "{:22} remedy: {remedy}", "");
+            let _ = writeln!(text, "{:MARGIN$}remedy: {remedy}", "");
         }
     }
     let answer = if can_verify {

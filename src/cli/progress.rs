@@ -1,17 +1,20 @@
-//! How far a long unpacking has come, for who looks on.
+//! How far a long unpacking or a long wait has come, for who looks on.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::smoke::plan::Plan;
 use crate::source::Opened;
 
 /// What takes less is not worth a word.
 const PATIENCE: Duration = Duration::from_millis(300);
 const STEP: Duration = Duration::from_millis(100);
+/// An app that is ready sooner is not waited for.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// Does `work`, which reads layers of `opened`; meanwhile a terminal at standard error shows how much of them was read.
 pub(super) fn shown<T>(opened: &Opened, work: impl FnOnce() -> T) -> T {
@@ -21,6 +24,35 @@ pub(super) fn shown<T>(opened: &Opened, work: impl FnOnce() -> T) -> T {
     let (working, done) = channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || draw(opened, &done));
+        let result = work();
+        drop(working);
+        result
+    })
+}
+
+/// Does `work`, which waits for an app to do what `plan` says; meanwhile a terminal at standard error shows for what, `how` the app is run,
+/// and for how long. No jail may be started by `work`: that takes a process of one thread.
+pub(super) fn waited<T>(how: &str, plan: &Plan, work: impl FnOnce() -> T) -> T {
+    if !stderr().is_terminal() {
+        return work();
+    }
+    let (working, done) = channel::<()>();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let goes_on = |span| done.recv_timeout(span) == Err(RecvTimeoutError::Timeout);
+            if !goes_on(WAIT) {
+                return;
+            }
+            let bar = bar(plan.timeout.as_secs(), &format!("{how}: waiting for {{msg}}, {{pos}} of at most {{len}} s"));
+            let probe =
+                plan.probes.first().map_or_else(String::new, |probe| format!("{} {}", probe.kind(), probe.target()));
+            bar.set_message(probe);
+            while goes_on(STEP) {
+                bar.set_position(begun.elapsed().as_secs());
+            }
+            bar.finish_and_clear();
+        });
         let result = work();
         drop(working);
         result

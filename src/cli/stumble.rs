@@ -8,13 +8,36 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::source::SourceError;
 use crate::store::StoreError;
 
-/// What can be done about a file with a tag and without a kind, or a store that cannot be written to; nothing for other errors.
+/// What can be done about a file with a tag and without a kind, an engine that may not be asked, or a store that cannot be written to; nothing
+/// for other errors.
 pub(super) fn hint(error: &anyhow::Error) -> String {
     if let Some(SourceError::Read { path, .. }) = error.downcast_ref() {
         return path.to_str().and_then(tagged).unwrap_or_default();
     }
+    let engine = match error.downcast_ref() {
+        Some(SourceError::Nowhere { tried, .. }) => tried,
+        Some(SourceError::EngineHasNone { why, .. }) => why,
+        _ => "",
+    };
+    if engine.contains(".sock: Permission denied") {
+        return "\n  hint: docker's socket is for root and the group docker: call austere with sudo, or `docker save` the image to a file"
+            .to_owned();
+    }
     if !error.chain().any(<dyn std::error::Error>::is::<StoreError>) {
         return String::new();
+    }
+    let foreign = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(StoreError::Io { path, source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            path.ancestors().find(|at| at.ends_with("layers")).and_then(Path::parent)
+        }
+        _ => None,
+    });
+    if let Some(store) = foreign {
+        let store = store.display();
+        return format!(
+            "\n  hint: somebody else unpacked there, such as root with AUSTERE_STORE of a user: `sudo austere store gc --unused --store {store}` \
+             removes it, or --store DIR names another place"
+        );
     }
     let hint = match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind) {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
@@ -57,7 +80,9 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
             })
         }
         ErrorKind::ValueValidation => {
-            let word = value(ContextKind::InvalidValue)?;
+            let word = value(ContextKind::InvalidArg)
+                .filter(|arg| arg.contains("IMAGE"))
+                .and(value(ContextKind::InvalidValue))?;
             let hint = tagged(word)?;
             Some(format!("`{word}` is no file{hint}"))
         }

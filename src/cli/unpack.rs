@@ -38,10 +38,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let limits = args.limits.limits();
     let facts = progress::shown(&opened, || merge(&opened, &args.dir, &limits, store::privileged()))?;
     eprintln!(
-        "{}: {} entries of {} layers, {:.1} MB of files, to {} in {} ms",
+        "{}: {} entries of {} layer{}, {:.1} MB of files, to {} in {} ms",
         opened.reference,
         facts.entries,
         opened.image.layers.len(),
+        if opened.image.layers.len() == 1 { "" } else { "s" },
         megabytes(facts.bytes),
         args.dir.display(),
         started.elapsed().as_millis(),

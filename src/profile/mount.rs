@@ -38,7 +38,9 @@ pub enum MountError {
     #[error("`{0}` is not [SOURCE:]PATH[:OPTIONS]")]
     Form(String),
     /// A source that is neither an absolute path nor a volume's name.
-    #[error("`{0}` is neither an absolute path of the host nor the name of a volume")]
+    #[error(
+        "`{0}` is neither an absolute path of the host nor the name of a volume\n  hint: \"$PWD/FILE\" is a path of this folder"
+    )]
     Source(String),
     /// The place inside.
     #[error("`{0}` is not an absolute path below the root without `..`")]

@@ -1,7 +1,7 @@
 //! Whether an app takes the connections that the kernel has accepted for it.
 //!
 //! The kernel completes a connection to any program that listens. Until the program calls accept(2) it waits in the socket's queue, whose length
-//! is the receive queue of a listening socket in sock_diag(7). A kernel without that (`CONFIG_INET_DIAG`) shows it in `/proc/net/tcp` (proc(5)),
+//! is the receive queue of a listening socket in `sock_diag(7)`. A kernel without that (`CONFIG_INET_DIAG`) shows it in `/proc/net/tcp` (proc(5)),
 //! which costs a walk over all its buckets, some two milliseconds.
 
 use std::io;

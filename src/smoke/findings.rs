@@ -23,7 +23,8 @@ const LOOPBACK: &str = "let it listen on 0.0.0.0 or on the container's address; 
                         unreachable as here";
 const UNHEARD: &str =
     "PID 1 gets only the signals it handles: add a handler, or start the program through a small init";
-const FOREGROUND: &str = "a program that goes to the background ends its container: run it in the foreground";
+const FOREGROUND: &str = "a program that goes to the background ends its container: run it in the foreground; a job that is to end is \
+                          asked for with --exit 0";
 
 /// The causes that are about the stop.
 const STOP_CODES: [&str; 4] =

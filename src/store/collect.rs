@@ -85,7 +85,7 @@ impl Policy {
 }
 
 impl Store {
-    /// Every layer, ordered by name.
+    /// Every layer that the caller may open, ordered by name.
     ///
     /// # Errors
     ///
@@ -98,9 +98,9 @@ impl Store {
             let Ok(diff_id) = Digest::from_str(&format!("{algorithm}:{hex}")) else { continue };
             let place = format!("layers/{hex}");
             let keys = open_dir(self.layers.as_fd(), hex.as_bytes()).and_then(|folder| names(folder.as_fd()));
-            for key in present(keys).map_err(self.io("list", &place))?.unwrap_or_default() {
+            for key in reachable(keys).map_err(self.io("list", &place))?.unwrap_or_default() {
                 let relative = format!("{hex}/{key}");
-                let layer = present(open_dir(self.layers.as_fd(), relative.as_bytes()));
+                let layer = reachable(open_dir(self.layers.as_fd(), relative.as_bytes()));
                 let layer = layer.map_err(self.io("open", &format!("layers/{relative}")))?;
                 all.extend(layer.and_then(|layer| self.listed(&File::from(layer), &diff_id, &key)));
             }
@@ -199,6 +199,11 @@ fn present<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// Nor is what somebody else unpacked here: root, who was given a user's store.
+fn reachable<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    if matches!(result, Err(Errno::EACCES)) { Ok(None) } else { present(result) }
 }
 
 fn names(folder: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {

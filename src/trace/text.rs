@@ -15,7 +15,8 @@ pub fn text(timeline: &Timeline) -> String {
     }
     let (processes, threads) = (timeline.processes.len(), timeline.threads);
     let took = crate::smoke::span(timeline.took);
-    let _ = writeln!(text, "{processes} processes and {threads} threads were followed; the probes took {took}");
+    let (es, s) = (if processes == 1 { "" } else { "es" }, if threads == 1 { "" } else { "s" });
+    let _ = writeln!(text, "followed: {processes} process{es} and {threads} thread{s}; the probes took {took}");
     if timeline.dropped > 0 {
         let _ = writeln!(text, "{} more events were seen and not kept", timeline.dropped);
     }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use crate::cli::CannotEnforce;
 use crate::cli::launch;
+use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::enter::{self, Entered};
 use crate::host;
@@ -74,7 +75,7 @@ pub(super) fn sighted(
             // Dropped before the jail, whose successor needs a process of one thread.
             let _open = slot::open(&wishes.slots, jail.app.room()).context("opening the published ports")?;
             phases::begin(Phase::Probe);
-            let outcome = smoke::judge(&mut jail.app, plan);
+            let outcome = progress::waited("in the jail", plan, || smoke::judge(&mut jail.app, plan));
             let outcome = match jail.app.door() {
                 Some(door) => outcome.with_execs_refused(door, jail.app.started()),
                 None => outcome,
@@ -129,7 +130,7 @@ pub(super) fn unhardened(
     let answer = match start(&shipped, &wishes)? {
         Ok(mut jail) => {
             phases::begin(Phase::Probe);
-            smoke::judge(&mut jail.app, plan).answer
+            progress::waited("without hardening", plan, || smoke::judge(&mut jail.app, plan)).answer
         }
         Err(NotStarted::Refused(_)) => Answer::Fails,
         Err(NotStarted::Barred(_)) => Answer::Unknown,

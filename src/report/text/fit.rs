@@ -11,7 +11,7 @@ pub(super) fn fit(page: &mut Page, fit: &Fit) {
         return;
     }
     page.section("fit");
-    let cost = format!("{} sets in {} runs", fit.tried, fit.runs);
+    let cost = format!("{} set{} in {} runs", fit.tried, if fit.tried == 1 { "" } else { "s" }, fit.runs);
     match fit.status {
         Reached::Reached => {
             let count = match fit.relaxations.len() {

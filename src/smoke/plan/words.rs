@@ -13,6 +13,9 @@ pub enum WordError {
     /// Not 1 to 65535.
     #[error("`{0}` is not a port (1 to 65535)")]
     Port(String),
+    /// A whole address.
+    #[error("`{0}` names a host, and only the app is asked, in a network of its own\n  hint: {1}")]
+    Address(String, String),
     /// Not a status, a class or a range.
     #[error("`{0}` is not an HTTP status (200, 2xx or 200-299; write an `=` of the path as %3D)")]
     Status(String),
@@ -58,6 +61,12 @@ impl Probe {
     }
 
     fn web(text: &str, https: bool) -> Result<Self, WordError> {
+        if let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme)) {
+            let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+            let standard = if https || scheme == "https" { "443" } else { "80" };
+            let port = host.rsplit_once(':').map_or(standard, |(_, port)| port);
+            return Err(WordError::Address(text.to_owned(), format!("--{scheme} {port}{path}")));
+        }
         let (place, status) = match text.rsplit_once('=') {
             Some((place, status)) => (place, status.parse()?),
             None => (text, StatusRange::OK),
@@ -232,6 +241,9 @@ mod tests {
             assert!(matches!(Probe::http(text), Err(WordError::Port(_))), "{text}");
             assert!(matches!(Probe::tcp(text), Err(WordError::Port(_))), "{text}");
         }
+        let address = |text| Probe::http(text).unwrap_err().to_string();
+        assert!(address("http://localhost:8080/x").ends_with("hint: --http 8080/x"));
+        assert!(address("https://localhost").ends_with("hint: --https 443"));
         for text in ["80=", "80=99", "80=600", "80=6xx", "80=xx", "80=300-200", "80=+200", "80/x?a=b", "80=200-"] {
             assert!(matches!(Probe::http(text), Err(WordError::Status(_))), "{text}");
         }
