@@ -168,9 +168,7 @@ impl App {
         if self.has_brood {
             super::brood::end_orphans(self.guard.as_ref().map(Guard::pid));
         }
-        if let Some(guard) = &mut self.guard {
-            guard.release();
-        }
+        self.dismiss_guard();
         if let Some(door) = &mut self.door {
             door.finish();
         }
@@ -181,6 +179,14 @@ impl App {
             let _ = watcher.join();
         }
         Ok(self.end)
+    }
+
+    /// Lets the guard end, which would do nothing but kill the app: at once after that was done here, so that nobody has to wait for it later.
+    fn dismiss_guard(&mut self) {
+        // A brood outlives the app until it is ended as well, and so does its guard.
+        if let Some(guard) = self.guard.as_mut().filter(|_| self.end.is_some() || !self.has_brood) {
+            guard.release();
+        }
     }
 
     fn is_deaf(&self) -> bool {
@@ -235,6 +241,7 @@ impl Subject for App {
         let killed = end.is_none();
         if killed {
             self.signal(libc::SIGKILL)?;
+            self.dismiss_guard();
         }
         let end = loop {
             match end {
@@ -249,6 +256,7 @@ impl Subject for App {
         if self.end.is_none() {
             // ESRCH would mean that it is gone, which is what was wanted.
             let _ = kill(self.pid, Signal::SIGKILL);
+            self.dismiss_guard();
             let _ = self.wait_end(Duration::from_mins(1));
         }
     }
