@@ -6,6 +6,7 @@ mod container;
 mod doctor;
 mod fit;
 mod flags;
+mod hints;
 mod inspect;
 mod launch;
 mod limits;
@@ -16,7 +17,6 @@ mod pull;
 mod run;
 mod session;
 mod store;
-mod stumble;
 mod unpack;
 mod usage;
 mod verify;
@@ -136,7 +136,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            if let Some(why) = container::explain(&error, std::env::args_os()).or_else(|| stumble::explain(&error)) {
+            if let Some(why) = container::explain(&error, std::env::args_os()).or_else(|| hints::explain(&error)) {
                 eprintln!("austere: {why}");
                 return exit::usage();
             }
@@ -158,7 +158,7 @@ pub fn main() -> ExitCode {
         Command::Store(args) => store::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("austere: {error:#}{}", stumble::hint(&error));
+        eprintln!("austere: {error:#}{}", hints::hint(&error));
         if error.is::<CannotEnforce>() { exit::inconclusive() } else { exit::usage() }
     })
 }

@@ -12,11 +12,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::container::ContainerArgs;
 use super::flags::PublishArgs;
+use super::hints;
 use super::launch;
 use super::manifest::{self, ManifestArgs};
 use super::profile::ProfileArgs;
 use super::session::{self, ImageArgs};
-use super::stumble;
 use super::usage::UsageArgs;
 use crate::host;
 use crate::jail::subject::{End, Subject};
@@ -84,7 +84,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         let refusal = error.downcast_ref::<Refusal>();
         match refusal.filter(|refusal| refusal.side == Side::Host).map(host::about) {
             Some(check) => eprintln!("austere: {}{}", check.explained(), check.hint()),
-            None => eprintln!("austere: {error:#}{}", stumble::hint(&error)),
+            None => eprintln!("austere: {error:#}{}", hints::hint(&error)),
         }
         ExitCode::from(refusal.map_or(COULD_NOT, refusal_code))
     })

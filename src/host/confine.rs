@@ -61,7 +61,7 @@ fn ptrace() -> Check {
     // Source: Documentation/admin-guide/LSM/Yama.rst
     match setting("/proc/sys/kernel/yama/ptrace_scope").as_deref() {
         Some("3") => Check::new("ptrace", Status::Warn, "kernel.yama.ptrace_scope is 3")
-            .means("no app can be stopped at its first instruction, so every verdict is inconclusive")
+            .means("no app can be stopped at its first instruction, so no app can be said to pass")
             .remedy("set kernel.yama.ptrace_scope=1 in /etc/sysctl.d, and reboot"),
         Some("2") if !nix::unistd::geteuid().is_root() => {
             Check::new("ptrace", Status::Warn, "kernel.yama.ptrace_scope is 2: only root may trace")

@@ -156,9 +156,6 @@ impl App {
     }
 
     fn reap(&mut self) -> io::Result<Option<End>> {
-        // What told us of the end may be the app's last thread, with its own entries in /proc still to be taken away, and we on its processor: the
-        // kernel would spin in our wait until it has done that (`shrink_dcache_parent`), a tick of the clock or several.
-        std::thread::yield_now();
         let end = match waitid::try_wait(self.pidfd.as_fd())? {
             Some(Ended::Exited(code)) => End::Exited(code),
             Some(Ended::Signaled(number)) => End::Signaled(number),

@@ -24,7 +24,7 @@ fn listeners(port: u16) -> io::Result<Vec<u64>> {
     let mut lengths = Vec::new();
     for id in [SocketId::new_v4(), SocketId::new_v6()] {
         send(netlink.as_raw_fd(), &request(id, port), MsgFlags::empty())?;
-        while !is_last(&receive(netlink.as_raw_fd())?, port, &mut lengths)? {}
+        while !add_lengths(&receive(netlink.as_raw_fd())?, port, &mut lengths)? {}
     }
     Ok(lengths)
 }
@@ -43,7 +43,7 @@ fn request(mut id: SocketId, port: u16) -> Vec<u8> {
     bytes
 }
 
-/// One datagram, which holds several messages. The kernel fills no more than 32 KiB (netlink(7)).
+/// One datagram, which holds several messages. The kernel fills no more than 32 KiB (`net/netlink/af_netlink.c`).
 fn receive(netlink: i32) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 32 << 10];
     let length = recv(netlink, &mut bytes, MsgFlags::empty())?;
@@ -51,8 +51,8 @@ fn receive(netlink: i32) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Adds what a datagram says, and whether it ends the answer.
-fn is_last(mut bytes: &[u8], port: u16, lengths: &mut Vec<u64>) -> io::Result<bool> {
+/// Adds the lengths that a datagram tells; true where it ends the answer.
+fn add_lengths(mut bytes: &[u8], port: u16, lengths: &mut Vec<u64>) -> io::Result<bool> {
     while !bytes.is_empty() {
         let message: NetlinkMessage<SockDiagMessage> =
             NetlinkMessage::deserialize(bytes).map_err(|error| io::Error::other(error.to_string()))?;

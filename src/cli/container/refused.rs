@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Name and reason. Every other flag of `docker run` is one of austere's too.
+/// Name and reason, for those that people use; a rarer one is refused as any unknown flag is.
 const FLAGS: [(&str, &str); 41] = [
     ("--privileged", "it would leave nothing to verify; --cap-add and --security-opt give back one thing at a time"),
     ("--device", "the jail has the six devices that every container has, and no others"),
@@ -79,7 +79,7 @@ pub(in crate::cli) fn explain(error: &clap::Error, line: impl Iterator<Item = Os
             }
         }
     }
-    text.push_str("\n  hint: leave it out; every other flag of `docker run` can stay as it is");
+    text.push_str("\n  hint: leave it out; what `austere run --help` lists of docker's flags can stay as it is");
     Some(text)
 }
 
